@@ -1,0 +1,81 @@
+# kraft-operator. `make help` lists what there is.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+
+CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kraft-operator
+BIN     := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE   ?= kraft.local/kraft-operator:$(VERSION)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+include hack/tools/tools.mk
+
+##@ Two commands
+.PHONY: demo
+demo: ## A cluster on a real Kubernetes: operator, sample, records, failures, a closing line
+	hack/demo.sh up
+
+.PHONY: test
+test: build ## Unit, node-level, envtest and a short simulation
+	hack/test.sh
+
+##@ Product
+.PHONY: build
+build: ## Build kraftd, manager and the demo's client into bin/
+	$(GO_BUILD) -o $(BIN)/ ./cmd/... ./hack/image ./test/e2e/kraftload
+
+.PHONY: image
+image: build ## Build the image without docker: bin/image.tar
+	$(BIN)/image --kraftd $(BIN)/kraftd --manager $(BIN)/manager --tag $(IMAGE) --out $(BIN)/image.tar
+
+.PHONY: demo-down
+demo-down: ## Remove all that the demo made, and nothing else
+	hack/demo.sh down
+
+##@ Code
+.PHONY: generate
+generate: ## Write again what is generated: records, schemas, deepcopy, CRDs, RBAC, API reference
+	go generate ./internal/... ./api/...
+	hack/generate.sh
+
+.PHONY: verify
+verify: ## Fail if a generated file isn't what its generator writes, or go.mod isn't tidy
+	hack/verify-generated.sh
+	hack/verify.sh
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## gofmt, vet and golangci-lint, with the import arrows
+	$(GOLANGCI_LINT) run --timeout 10m
+
+.PHONY: fmt
+fmt: ## gofmt everything
+	gofmt -w $$(git ls-files '*.go')
+
+##@ Proof
+SEEDS ?= 500
+SEED0 ?= 1
+.PHONY: sim
+sim: ## Whole quorums under seeded faults: make sim SEEDS=n [SEED0=s]
+	go run ./internal/quorum/sim/cmd -seeds $(SEEDS) -seed0 $(SEED0)
+
+.PHONY: e2e
+e2e: ## The demo's path and the bars on a real Kubernetes of its own
+	hack/e2e.sh
+
+.PHONY: interop
+interop: build ## Apache Kafka 4.3.1's own tools against our cluster and our disks
+	hack/interop.sh
+
+.PHONY: fuzz
+FUZZTIME ?= 20s
+fuzz: ## Every fuzz target for FUZZTIME each
+	hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: clean
+clean: ## Remove bin/
+	rm -rf $(BIN)
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*##/ {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
