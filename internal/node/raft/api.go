@@ -1,0 +1,47 @@
+// Package raft drives internal/quorum for one node: timers, network channel, fsync and snapshots (KIP-595, KIP-630).
+package raft
+
+import "iter"
+
+// LeaderAndEpoch says who leads the metadata partition; LeaderID -1 means none is known.
+type LeaderAndEpoch struct {
+	LeaderID int32
+	Epoch    int32
+}
+
+// CommittedBatch is one whole batch below the high watermark.
+//
+// Records are metadata record values with their frame (section 3.2 of Kafka's record format); a control batch has none,
+// yet its offsets count. Offsets are inclusive, AppendTimestamp is wall-clock milliseconds, SizeBytes the batch on disk.
+type CommittedBatch struct {
+	BaseOffset      int64
+	LastOffset      int64
+	Epoch           int32
+	AppendTimestamp int64
+	Records         [][]byte
+	SizeBytes       int
+}
+
+// SnapshotReader reads one frozen snapshot once, in order.
+type SnapshotReader interface {
+	// EndOffset is exclusive: the snapshot holds the state after record EndOffset-1.
+	EndOffset() int64
+	// Epoch is the epoch of the last contained record.
+	Epoch() int32
+	// LastContainedLogTimestamp is in wall-clock milliseconds.
+	LastContainedLogTimestamp() int64
+	// Batches yields the data batches; control batches are left out. An error ends the sequence.
+	Batches() iter.Seq2[CommittedBatch, error]
+	Close() error
+}
+
+// Listener is a state machine fed by the log. Calls come in order from one delivery goroutine and must not block long.
+type Listener interface {
+	// HandleCommit hands over committed batches, contiguous with what came before.
+	HandleCommit(batches []CommittedBatch)
+	// HandleLoadSnapshot replaces the whole state. The listener closes the reader.
+	HandleLoadSnapshot(r SnapshotReader)
+	// HandleLeaderChange names a new leader. It names this node only after everything up to and including this
+	// epoch's LeaderChange was handed over, so that prepared offsets can't collide with unseen records.
+	HandleLeaderChange(leader LeaderAndEpoch)
+}
