@@ -1,0 +1,186 @@
+// Package load drives a cluster with clients that keep books: every record that was acknowledged is
+// read back and counted, and the longest time without an acknowledgement is measured.
+package load
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Ledger holds what the cluster acknowledged, by producer name and sequence number. The zero value is ready.
+type Ledger struct {
+	mu     sync.Mutex
+	acked  map[string]*sequences
+	failed int64
+	first  error
+
+	last    time.Time // of the latest acknowledgement
+	longest time.Duration
+}
+
+// sequences is a set of small integers as a bitmap: a million records cost 125 kB.
+type sequences struct {
+	bits []uint64
+	n    int64
+}
+
+func (s *sequences) add(i int64) bool {
+	for int(i/64) >= len(s.bits) {
+		s.bits = append(s.bits, 0)
+	}
+	if s.bits[i/64]&(1<<(i%64)) != 0 {
+		return false
+	}
+	s.bits[i/64] |= 1 << (i % 64)
+	s.n++
+	return true
+}
+
+func (s *sequences) has(i int64) bool {
+	return s != nil && i >= 0 && int(i/64) < len(s.bits) && s.bits[i/64]&(1<<(i%64)) != 0
+}
+
+// Start begins the clock that measures gaps.
+func (l *Ledger) Start(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = now
+}
+
+// Acked books one acknowledged record.
+func (l *Ledger) Acked(producer string, seq int64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.acked == nil {
+		l.acked = map[string]*sequences{}
+	}
+	s := l.acked[producer]
+	if s == nil {
+		s = &sequences{}
+		l.acked[producer] = s
+	}
+	s.add(seq)
+	if gap := now.Sub(l.last); !l.last.IsZero() && gap > l.longest {
+		l.longest = gap
+	}
+	l.last = now
+}
+
+// Failed books a record that the client gave up on: it may or may not be in the log.
+func (l *Ledger) Failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed++
+	if l.first == nil {
+		l.first = err
+	}
+}
+
+// Total counts acknowledged records of all producers.
+func (l *Ledger) Total() (n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.acked {
+		n += s.n
+	}
+	return n
+}
+
+// Failures returns how many records failed, and the first error.
+func (l *Ledger) Failures() (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed, l.first
+}
+
+// LongestGap is the longest time between two acknowledgements since Start.
+func (l *Ledger) LongestGap() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.longest
+}
+
+// Audit compares a ledger with what was read back.
+type Audit struct {
+	Acked, Lost, Duplicated int64
+	Unknown                 int64 // records in the topic that no ledger knows: unacknowledged, or another's
+}
+
+// String is the closing line of the demo and of the end-to-end tests.
+func (a Audit) String() string {
+	return fmt.Sprintf("acked=%d lost=%d duplicated=%d", a.Acked, a.Lost, a.Duplicated)
+}
+
+// Clean tells whether nothing acknowledged was lost or stands twice.
+func (a Audit) Clean() bool { return a.Lost == 0 && a.Duplicated == 0 }
+
+// Audit checks values read back (one call a record, any order) against the ledger; done returns the result.
+func (l *Ledger) Audit() (seen func(value []byte), done func() Audit) {
+	found := map[string]*sequences{}
+	var a Audit
+	seen = func(value []byte) {
+		producer, seq, err := ParseValue(value)
+		if err != nil {
+			a.Unknown++
+			return
+		}
+		s := found[producer]
+		if s == nil {
+			s = &sequences{}
+			found[producer] = s
+		}
+		if !s.add(seq) {
+			a.Duplicated++
+		}
+	}
+	done = func() Audit {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for producer, s := range l.acked {
+			a.Acked += s.n
+			f := found[producer]
+			for i := range int64(len(s.bits) * 64) {
+				if s.has(i) && !f.has(i) {
+					a.Lost++
+				}
+			}
+		}
+		for producer, f := range found {
+			for i := range int64(len(f.bits) * 64) {
+				if f.has(i) && !l.acked[producer].has(i) {
+					a.Unknown++
+				}
+			}
+		}
+		return a
+	}
+	return seen, done
+}
+
+// Value is a record's value: producer name, a colon, the sequence number, padding.
+func Value(producer string, seq int64, size int) []byte {
+	b := append([]byte(producer), ':')
+	b = strconv.AppendInt(b, seq, 10)
+	b = append(b, ' ')
+	for len(b) < size {
+		b = append(b, 'x')
+	}
+	return b
+}
+
+// ParseValue reads what Value wrote.
+func ParseValue(v []byte) (producer string, seq int64, err error) {
+	head, _, _ := strings.Cut(string(v[:min(len(v), 128)]), " ")
+	producer, num, ok := strings.Cut(head, ":")
+	if !ok {
+		return "", 0, fmt.Errorf("value %.40q: no producer", v)
+	}
+	seq, err = strconv.ParseInt(num, 10, 64)
+	if err != nil || seq < 0 || seq > 1<<32 {
+		return "", 0, fmt.Errorf("value %.40q: sequence number %q", v, num)
+	}
+	return producer, seq, nil
+}

@@ -1,0 +1,159 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Produce sends records first..first+n-1 of producer to topic with a default client (idempotent, acks=all)
+// and books each. rate is records a second; 0 means as fast as the client goes. n < 0 runs until ctx ends,
+// and then flushes what was sent.
+func Produce(ctx context.Context, l *Ledger, producer, topic string, first, n, rate int64, size int, opts ...kgo.Opt) error {
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.DefaultProduceTopic(topic)}, opts...)...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	var tick <-chan time.Time
+	perTick := int64(1)
+	if rate > 0 {
+		const period = 10 * time.Millisecond
+		t := time.NewTicker(period)
+		defer t.Stop()
+		tick, perTick = t.C, max(1, rate*int64(period)/int64(time.Second))
+	}
+	var wg sync.WaitGroup
+	l.Start(time.Now())
+	for i := int64(0); n < 0 || i < n; i++ {
+		if tick != nil && i%perTick == 0 {
+			select {
+			case <-tick:
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		seq := first + i
+		wg.Add(1)
+		// The record's own context never ends: a record that was sent is waited for, so that the books close.
+		cl.Produce(context.WithoutCancel(ctx), &kgo.Record{Value: Value(producer, seq, size)}, func(_ *kgo.Record, err error) {
+			defer wg.Done()
+			if err != nil {
+				l.Failed(err)
+				return
+			}
+			l.Acked(producer, seq, time.Now())
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// ReadBack reads every partition of topic from its start to the end it has now and gives each value to seen.
+func ReadBack(ctx context.Context, topic string, seen func(value []byte), opts ...kgo.Opt) error {
+	adm, err := kgo.NewClient(opts...)
+	if err != nil {
+		return err
+	}
+	ends, err := kadm.NewClient(adm).ListEndOffsets(ctx, topic)
+	adm.Close()
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("end offsets of %s: %w", topic, err)
+	}
+	left := map[int32]int64{}
+	from := map[int32]kgo.Offset{}
+	ends.Each(func(o kadm.ListedOffset) {
+		from[o.Partition] = kgo.NewOffset().AtStart()
+		if o.Offset > 0 {
+			left[o.Partition] = o.Offset
+		}
+	})
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from})}, opts...)...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	for len(left) > 0 {
+		fs := cl.PollFetches(ctx)
+		if err := fs.Err0(); err != nil {
+			return fmt.Errorf("reading back %s, %d partitions not at their end: %w", topic, len(left), err)
+		}
+		fs.EachError(func(_ string, _ int32, e error) {
+			if !kerr.IsRetriable(e) {
+				err = errors.Join(err, e)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		fs.EachRecord(func(r *kgo.Record) {
+			if r.Offset < ends[topic][r.Partition].Offset {
+				seen(r.Value)
+			}
+			if r.Offset+1 >= left[r.Partition] {
+				delete(left, r.Partition)
+			}
+		})
+	}
+	return nil
+}
+
+// EnsureTopic creates topic, or is content with one that stands.
+func EnsureTopic(ctx context.Context, topic string, partitions int32, rf int16, opts ...kgo.Opt) error {
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	resp, err := kadm.NewClient(cl).CreateTopic(ctx, partitions, rf, nil, topic)
+	if err == nil {
+		err = resp.Err
+	}
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("create topic %s: %w", topic, err)
+	}
+	return nil
+}
+
+// Metadata writes one topic's config again and again (IncrementalAlterConfigs, through a broker), books each
+// answer and returns when ctx ends. The ledger's LongestGap is then the longest gap in metadata writes.
+func Metadata(ctx context.Context, l *Ledger, topic string, every time.Duration, opts ...kgo.Opt) error {
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	t := time.NewTicker(every)
+	defer t.Stop()
+	l.Start(time.Now())
+	for i := int64(0); ; i++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		v := fmt.Sprint(600_000_000 + i%1000)
+		r, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &v}}, topic)
+		if err == nil && len(r) > 0 {
+			err = r[0].Err
+		}
+		switch {
+		case err == nil:
+			l.Acked("metadata", i, time.Now())
+		case ctx.Err() == nil:
+			l.Failed(err)
+		}
+	}
+}
