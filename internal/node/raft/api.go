@@ -1,7 +1,10 @@
 // Package raft drives internal/quorum for one node: timers, network channel, fsync and snapshots (KIP-595, KIP-630).
 package raft
 
-import "iter"
+import (
+	"errors"
+	"iter"
+)
 
 // LeaderAndEpoch says who leads the metadata partition; LeaderID -1 means none is known.
 type LeaderAndEpoch struct {
@@ -45,3 +48,13 @@ type Listener interface {
 	// epoch's LeaderChange was handed over, so that prepared offsets can't collide with unseen records.
 	HandleLeaderChange(leader LeaderAndEpoch)
 }
+
+// What PrepareAppend may answer; nothing was appended then.
+var (
+	// ErrNotLeader: this node doesn't lead, or not in that epoch.
+	ErrNotLeader = errors.New("not the leader of this epoch")
+	// ErrBufferFull: too many prepared batches wait to be written. Trying again later may work.
+	ErrBufferFull = errors.New("too many batches wait to be written")
+	// ErrBatchTooLarge: the records of one call don't fit one batch.
+	ErrBatchTooLarge = errors.New("the records don't fit one batch")
+)
