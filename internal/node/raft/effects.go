@@ -1,0 +1,171 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kraft-dev/kraft-operator/internal/node/rpc"
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
+	"github.com/kraft-dev/kraft-operator/internal/storage/record/control"
+)
+
+// apply carries out effects in order. A disk error ends the loop before anything after it leaves.
+func (d *Driver) apply(fx quorum.Effects) {
+	for _, e := range fx {
+		if err := d.carryOut(e); err != nil {
+			d.dead = true
+			d.fail(err)
+			return
+		}
+	}
+}
+
+func (d *Driver) carryOut(e quorum.Effect) error {
+	switch e := e.(type) {
+	case quorum.PersistElection:
+		d.elections = e.State
+		d.persist.request(e.Seq, func() error { return d.cfg.Elections.Save(e.State) })
+	case quorum.Append:
+		return d.append(e)
+	case quorum.Truncate:
+		d.cfg.Logger.Warn("Truncating the metadata log", "to", e.To, "logEndOffset", d.cfg.Log.EndOffset())
+		return d.cfg.Log.TruncateTo(int64(e.To))
+	case quorum.Flush:
+		d.flushSeq = e.Seq
+		d.flusher.request(e.Seq, nil)
+	case quorum.Read:
+		data, err := d.cfg.Log.Read(int64(e.From), d.cfg.Log.EndOffset(), int(e.MaxBytes))
+		if err != nil {
+			return fmt.Errorf("read the metadata log at %d: %w", e.From, err)
+		}
+		d.pending = append(d.pending, quorum.ReadDone{Token: e.Token, Data: data})
+	case quorum.Send:
+		d.sends.Go(func() { d.send(e) })
+	case quorum.Reply:
+		d.reply(e)
+	case quorum.Committed:
+		d.committed(e.HighWatermark)
+	case quorum.LeaderChanged:
+		d.leaderChanged(e)
+	case quorum.ProposeRejected:
+		d.cfg.Logger.Info("Rejected an append of a past epoch", "leaderEpoch", e.Epoch)
+	case quorum.ReplaceDirectory:
+		id, err := d.cfg.ReplaceDirectory()
+		if err != nil {
+			return fmt.Errorf("replace the directory id: %w", err)
+		}
+		d.cfg.Logger.Warn("This disk was a voter's and has lost its memory: it observes under a fresh directory id", "directoryID", id)
+		d.pending = append(d.pending, quorum.DirectoryReplaced{DirectoryID: id})
+	case quorum.ShutdownComplete:
+		select {
+		case <-d.shutdown:
+		default:
+			close(d.shutdown)
+		}
+	case quorum.Note:
+		d.note(e)
+	default:
+		return fmt.Errorf("unknown effect %T", e)
+	}
+	return nil
+}
+
+func (d *Driver) append(e quorum.Append) error {
+	began := time.Now()
+	data := e.Data
+	if len(e.Control) > 0 {
+		data = control.AppendBatch(nil, int64(e.Base), int32(e.Epoch), began.UnixMilli(), controlRecords(e.Control)...)
+	}
+	if err := d.cfg.Log.Append(data); err != nil {
+		return fmt.Errorf("append to the metadata log at %d: %w", e.Base, err)
+	}
+	d.metrics.append.Observe(time.Since(began).Seconds())
+	return nil
+}
+
+func (d *Driver) committed(hw quorum.Offset) {
+	now := time.Now()
+	for len(d.proposals) > 0 && d.proposals[0].last < hw {
+		d.metrics.commit.Observe(now.Sub(d.proposals[0].since).Seconds())
+		d.proposals = d.proposals[1:]
+	}
+	d.deliver.committed(int64(hw))
+}
+
+func (d *Driver) leaderChanged(e quorum.LeaderChanged) {
+	self := e.LeaderID == d.cfg.Quorum.NodeID && e.LeaderID >= 0
+	change := leaderChange{LeaderAndEpoch: LeaderAndEpoch{LeaderID: int32(e.LeaderID), Epoch: int32(e.Epoch)}}
+	if self {
+		d.acc.start(int32(e.Epoch), int64(e.NextOffset))
+		change.after = int64(e.NextOffset)
+	} else {
+		d.acc.stop()
+		d.proposals = nil
+	}
+	d.cfg.Logger.Info("Leader changed", "leaderID", e.LeaderID, "leaderEpoch", e.Epoch)
+	d.deliver.leaderChanged(change)
+}
+
+func (d *Driver) note(e quorum.Note) {
+	level := map[quorum.NoteLevel]slog.Level{quorum.NoteDebug: slog.LevelDebug, quorum.NoteInfo: slog.LevelInfo, quorum.NoteWarn: slog.LevelWarn, quorum.NoteError: slog.LevelError}[e.Level]
+	d.cfg.Logger.Log(context.Background(), level, e.Text)
+}
+
+// send asks a peer and feeds the answer. It runs in a goroutine of its own.
+func (d *Driver) send(e quorum.Send) {
+	ctx, cancel := context.WithTimeout(d.sendCtx, d.cfg.Quorum.RequestTimeout)
+	defer cancel()
+	req, opts := toWireRequest(e.Message)
+	resp, err := d.cfg.Network.Do(ctx, hostPort(e.To), req, opts...)
+	var ev quorum.Event
+	if err != nil {
+		ev = quorum.SendFailed{Correlation: e.Correlation, Failure: failure(err)}
+	} else if m, err := fromWireResponse(resp); err != nil {
+		d.cfg.Logger.Warn("Unreadable answer", "to", hostPort(e.To), "api", kmsg.NameForKey(req.Key()), "err", err)
+		ev = quorum.SendFailed{Correlation: e.Correlation, Failure: quorum.Disconnected}
+	} else {
+		ev = quorum.Response{Correlation: e.Correlation, Message: m}
+	}
+	d.post(func() { d.step(ev) })
+}
+
+// failure tells the engine what kind of silence it is.
+func failure(err error) quorum.SendFailure {
+	switch {
+	case errors.Is(err, rpc.ErrVersion):
+		return quorum.VersionMismatch
+	case errors.Is(err, rpc.ErrAuth):
+		return quorum.AuthenticationFailed
+	case errors.Is(err, rpc.ErrRefused), errors.Is(err, rpc.ErrReset):
+		return quorum.Refused
+	}
+	return quorum.Disconnected
+}
+
+func controlRecords(in []quorum.ControlRecord) []control.Record {
+	out := make([]control.Record, 0, len(in))
+	for _, r := range in {
+		switch {
+		case r.LeaderChange != nil:
+			out = append(out, control.LeaderChange{LeaderID: int32(r.LeaderChange.LeaderID), Voters: int32s(r.LeaderChange.Voters), GrantingVoters: int32s(r.LeaderChange.GrantingVoters)})
+		case r.KRaftVersion != nil:
+			out = append(out, control.KRaftVersion{Level: *r.KRaftVersion})
+		case r.Voters != nil:
+			out = append(out, VotersRecord(*r.Voters))
+		}
+	}
+	return out
+}
+
+func int32s(ids []quorum.NodeID) []int32 {
+	out := make([]int32, len(ids))
+	for i, id := range ids {
+		out[i] = int32(id)
+	}
+	return out
+}

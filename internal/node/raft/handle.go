@@ -1,0 +1,84 @@
+package raft
+
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kraft-dev/kraft-operator/internal/node/auth"
+	"github.com/kraft-dev/kraft-operator/internal/node/server"
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
+)
+
+// Handle serves the RPCs of the quorum that arrive on a controller listener; it returns false for any other key.
+func (d *Driver) Handle(r *server.Request) bool {
+	op := kmsg.ACLOperationClusterAction
+	switch r.Key {
+	case (&kmsg.FetchRequest{}).Key(), (&kmsg.VoteRequest{}).Key(), (&kmsg.BeginQuorumEpochRequest{}).Key(),
+		(&kmsg.EndQuorumEpochRequest{}).Key(), (&kmsg.UpdateRaftVoterRequest{}).Key(), (&kmsg.FetchSnapshotRequest{}).Key():
+	case (&kmsg.DescribeQuorumRequest{}).Key():
+		op = kmsg.ACLOperationDescribe
+	case (&kmsg.AddRaftVoterRequest{}).Key(), (&kmsg.RemoveRaftVoterRequest{}).Key():
+		op = kmsg.ACLOperationAlter
+	default:
+		return false
+	}
+	d.metrics.requests.WithLabelValues(kmsg.NameForKey(r.Key)).Inc()
+	if !d.cfg.Authorizer.Authorize(r.Conn.Subject(), auth.Action{Operation: op, ResourceType: kmsg.ACLResourceTypeCluster, ResourceName: auth.ClusterName}) {
+		r.Reply(topLevelError(r.Body, kerr.ClusterAuthorizationFailed.Code))
+		return true
+	}
+	if resp := notBuilt(r.Body); resp != nil {
+		r.Reply(resp)
+		return true
+	}
+	message, badPartition := fromWireRequest(r.Body)
+	if !d.post(func() {
+		d.nextReply++
+		d.requests[d.nextReply] = r
+		d.step(quorum.Request{ReplyTo: d.nextReply, Listener: r.Conn.Listener, Message: message, BadPartition: badPartition})
+	}) {
+		r.Close(errors.New("the node is shutting down"))
+	}
+	return true
+}
+
+// notBuilt answers the RPCs that the engine does not take yet, see docs/gaps.md.
+func notBuilt(body kmsg.Request) kmsg.Response {
+	message := kmsg.StringPtr("changing voters is not built yet")
+	switch req := body.(type) {
+	case *kmsg.AddRaftVoterRequest:
+		resp := kmsg.NewPtrAddRaftVoterResponse()
+		resp.ErrorCode, resp.ErrorMessage = kerr.UnsupportedVersion.Code, message
+		return resp
+	case *kmsg.RemoveRaftVoterRequest:
+		resp := kmsg.NewPtrRemoveRaftVoterResponse()
+		resp.ErrorCode, resp.ErrorMessage = kerr.UnsupportedVersion.Code, message
+		return resp
+	case *kmsg.FetchSnapshotRequest:
+		resp := kmsg.NewPtrFetchSnapshotResponse()
+		for _, t := range req.Topics {
+			rt := kmsg.NewFetchSnapshotResponseTopic()
+			rt.Topic = t.Topic
+			for _, p := range t.Partitions {
+				rp := kmsg.NewFetchSnapshotResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, kerr.SnapshotNotFound.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp
+	}
+	return nil
+}
+
+// reply maps an answer of the engine to the request's version.
+func (d *Driver) reply(e quorum.Reply) {
+	r, ok := d.requests[e.ReplyTo]
+	if !ok {
+		return
+	}
+	delete(d.requests, e.ReplyTo)
+	r.Reply(d.toWireResponse(r, e.Message))
+}
