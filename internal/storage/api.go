@@ -88,7 +88,9 @@ func (l *Log) EndOffsetFor(epoch int32) (int32, int64) { panic("unwritten") }
 func (l *Log) EpochAt(offset int64) int32 { panic("unwritten") }
 
 // OffsetForTimestamp finds the first record, below maxOffset, with a timestamp of at least ts.
-func (l *Log) OffsetForTimestamp(ts, maxOffset int64) (TimestampOffset, bool, error) { panic("unwritten") }
+func (l *Log) OffsetForTimestamp(ts, maxOffset int64) (TimestampOffset, bool, error) {
+	panic("unwritten")
+}
 
 // MaxTimestamp finds the record with the largest timestamp.
 func (l *Log) MaxTimestamp() (TimestampOffset, bool, error) { panic("unwritten") }

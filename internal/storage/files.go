@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"errors"
+	"fmt"
 	"io"
-
-	"github.com/kraft-dev/kraft-operator/internal/uuid"
+	"io/fs"
+	"path"
 )
 
 // Names of files in a log dir, and in a partition's folder.
@@ -21,87 +23,88 @@ const (
 	MetadataPartitionDir = "__cluster_metadata-0"
 )
 
-// MetaProperties is meta.properties: who this disk belongs to. DirectoryID is zero if the file has none (Kafka before KIP-858).
-type MetaProperties struct {
-	ClusterID   string
-	NodeID      int32
-	DirectoryID uuid.UUID
+const (
+	tmpSuffix = ".tmp"
+	// maxSmallFile bounds the small files: the largest, an offset checkpoint, has a line of at most 280 bytes a partition.
+	maxSmallFile = 64 << 20
+)
+
+// replaceFile puts data under name so that a crash leaves either the old or the new content, whole.
+func replaceFile(fsys FS, name string, data []byte) error {
+	tmp := name + tmpSuffix
+	if err := writeWhole(fsys, tmp, data, true); err != nil {
+		return err
+	}
+	if err := fsys.Rename(tmp, name); err != nil {
+		return err
+	}
+	return fsys.SyncDir(path.Dir(name))
 }
 
-// ReadMetaProperties reads a log dir's. Errors: fs.ErrNotExist; wrapping ErrCorrupt, naming the key and what to do.
-func ReadMetaProperties(fs FS, logDir string) (MetaProperties, error) { panic("unwritten") }
-
-// WriteMetaProperties replaces it, durably.
-func WriteMetaProperties(fs FS, logDir string, m MetaProperties) error { panic("unwritten") }
-
-// ElectionState is quorum-state: what a voter must not forget. -1 is "none".
-type ElectionState struct {
-	LeaderID         int32
-	LeaderEpoch      int32
-	VotedID          int32
-	VotedDirectoryID uuid.UUID // zero with KRaftVersion 0, where the file can't hold it
-	KRaftVersion     int16     // 0 writes data_version 0, otherwise 1
-	CurrentVoters    []int32   // data_version 0 only
+// replaceFileLazily is replaceFile without fsync: after a crash the name may hold anything, so only for what can be
+// made again from the log.
+func replaceFileLazily(fsys FS, name string, data []byte) error {
+	tmp := name + tmpSuffix
+	if err := writeWhole(fsys, tmp, data, false); err != nil {
+		return err
+	}
+	return fsys.Rename(tmp, name)
 }
 
-// ReadQuorumState reads the metadata partition's. Errors: fs.ErrNotExist (epoch 0, no leader); wrapping ErrCorrupt.
-func ReadQuorumState(fs FS, dir string) (ElectionState, error) { panic("unwritten") }
-
-// WriteQuorumState replaces it; when it returns nil the state is durable.
-func WriteQuorumState(fs FS, dir string, s ElectionState) error { panic("unwritten") }
-
-// ReadPartitionMetadata reads the topic id. Errors: fs.ErrNotExist; wrapping ErrCorrupt.
-func ReadPartitionMetadata(fs FS, dir string) (uuid.UUID, error) { panic("unwritten") }
-
-// WritePartitionMetadata replaces it, durably.
-func WritePartitionMetadata(fs FS, dir string, topicID uuid.UUID) error { panic("unwritten") }
-
-// ReadCleanShutdown returns the broker epoch at the clean stop (-1 if the file doesn't say). Errors: fs.ErrNotExist.
-// Damage counts as an unclean stop: the error wraps ErrCorrupt.
-func ReadCleanShutdown(fs FS, logDir string) (brokerEpoch int64, err error) { panic("unwritten") }
-
-// WriteCleanShutdown marks a clean stop, durably.
-func WriteCleanShutdown(fs FS, logDir string, brokerEpoch int64) error { panic("unwritten") }
-
-// RemoveCleanShutdown takes the mark away, durably, before the first change to a log. A missing one is no error.
-func RemoveCleanShutdown(fs FS, logDir string) error { panic("unwritten") }
-
-// TopicPartition names a partition.
-type TopicPartition struct {
-	Topic     string
-	Partition int32
+func writeWhole(fsys FS, name string, data []byte, sync bool) error {
+	f, err := fsys.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
 }
 
-// ReadOffsetCheckpoint reads one of the three offset checkpoint files of a log dir; a missing file is an empty map.
-func ReadOffsetCheckpoint(fs FS, logDir, file string) (map[TopicPartition]int64, error) {
-	panic("unwritten")
+// readWhole reads a file of at most limit bytes. A larger one is corrupt.
+func readWhole(fsys FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.OpenRead(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, corruptFile(name, "%d bytes, at most %d make sense", size, limit)
+	}
+	data := make([]byte, size)
+	if _, err := f.ReadAt(data, 0); err != nil && !(err == io.EOF && size == 0) {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return data, nil
 }
 
-// WriteOffsetCheckpoint replaces it, durably.
-func WriteOffsetCheckpoint(fs FS, logDir, file string, offsets map[TopicPartition]int64) error {
-	panic("unwritten")
+// corruptFile is the error about a damaged small file.
+func corruptFile(name, format string, args ...any) error {
+	return fmt.Errorf("%s: %w: %w", name, ErrCorrupt, fmt.Errorf(format, args...))
+}
+
+// removeIfThere is Remove where a missing file is no error.
+func removeIfThere(fsys FS, name string) error {
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // LockDir takes the log dir's .lock. Errors: wrapping ErrLocked.
-func LockDir(fs FS, logDir string) (io.Closer, error) { panic("unwritten") }
-
-// DirName is a partition's folder: topic-partition.
-func (tp TopicPartition) DirName() string { panic("unwritten") }
-
-// DirKind tells what a folder in a log dir is.
-type DirKind int8
-
-// Kinds of folders.
-const (
-	DirLog     DirKind = iota // topic-partition
-	DirDeleted                // topic-partition.<32 hex digits>-delete: to be removed
-	DirFuture                 // …-future: a copy being moved between log dirs
-	DirStray                  // …-stray: a replica that isn't this node's any more
-)
-
-// ParseDirName reads a folder's name; ok is false for folders that aren't a partition's. Names of deleted, future and
-// stray folders may be cut, so the topic is only a hint there.
-func ParseDirName(name string) (tp TopicPartition, kind DirKind, ok bool) { panic("unwritten") }
-
-// DeletedDirName is the name a partition's folder gets until it is removed.
-func DeletedDirName(tp TopicPartition, unique uuid.UUID) string { panic("unwritten") }
+func LockDir(fsys FS, logDir string) (io.Closer, error) {
+	l, err := fsys.Lock(path.Join(logDir, LockFile))
+	if err != nil {
+		return nil, fmt.Errorf("log dir %s: %w; stop the other process, or give this node a directory of its own", logDir, err)
+	}
+	return l, nil
+}

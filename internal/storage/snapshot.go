@@ -1,7 +1,13 @@
 package storage
 
 import (
-	"iter"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/kraft-dev/kraft-operator/internal/storage/record"
 	"github.com/kraft-dev/kraft-operator/internal/storage/record/control"
@@ -16,99 +22,159 @@ type SnapshotID struct {
 // BootstrapSnapshot is the id of the checkpoint that formatting writes (KIP-853). It is never served to others.
 var BootstrapSnapshot = SnapshotID{}
 
+const (
+	checkpointSuffix = ".checkpoint"
+	partSuffix       = ".checkpoint.part"
+	deletedSuffix    = ".deleted"
+)
+
 // Name is the file name: 20 digits, dash, 10 digits, ".checkpoint".
-func (id SnapshotID) Name() string { panic("unwritten") }
+func (id SnapshotID) Name() string {
+	return fmt.Sprintf("%020d-%010d%s", id.EndOffset, id.Epoch, checkpointSuffix)
+}
+
+// String is the name without its suffix.
+func (id SnapshotID) String() string { return strings.TrimSuffix(id.Name(), checkpointSuffix) }
+
+// Compare orders ids by end offset, then epoch.
+func (id SnapshotID) Compare(o SnapshotID) int {
+	switch {
+	case id.EndOffset != o.EndOffset && id.EndOffset < o.EndOffset, id.EndOffset == o.EndOffset && id.Epoch < o.Epoch:
+		return -1
+	case id == o:
+		return 0
+	}
+	return 1
+}
 
 // ParseSnapshotName reads a file name; ok is false for names of other files, ".part" and ".deleted" among them.
-func ParseSnapshotName(name string) (id SnapshotID, ok bool) { panic("unwritten") }
+func ParseSnapshotName(name string) (id SnapshotID, ok bool) {
+	stem, ok := strings.CutSuffix(name, checkpointSuffix)
+	if !ok || len(stem) != 31 || stem[20] != '-' {
+		return id, false
+	}
+	for _, c := range []byte(stem[:20] + stem[21:]) {
+		if c < '0' || c > '9' {
+			return id, false
+		}
+	}
+	off, err1 := strconv.ParseInt(stem[:20], 10, 64)
+	epoch, err2 := strconv.ParseInt(stem[21:], 10, 32)
+	if err1 != nil || err2 != nil {
+		return id, false
+	}
+	return SnapshotID{EndOffset: off, Epoch: int32(epoch)}, true
+}
 
 // ListSnapshots returns the snapshots in dir in ascending order, and removes what an interrupted write, download or
-// removal left behind (".part", ".deleted"). 0-0 is among them if it is there.
-func ListSnapshots(fs FS, dir string) ([]SnapshotID, error) { panic("unwritten") }
-
-// SnapshotHeader is what the first control batch says.
-type SnapshotHeader struct {
-	LastContainedLogTimestamp int64
-	KRaftVersion              int16
-	Voters                    []control.Voter // only with KRaftVersion ≥ 1
+// removal left behind (".part", ".deleted"). 0-0 is among them if it is there. A missing dir has none.
+func ListSnapshots(fsys FS, dir string) ([]SnapshotID, error) {
+	names, err := fsys.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var ids []SnapshotID
+	for _, name := range names {
+		if id, ok := ParseSnapshotName(name); ok {
+			ids = append(ids, id)
+			continue
+		}
+		if strings.HasSuffix(name, partSuffix) || strings.HasSuffix(name, checkpointSuffix+deletedSuffix) {
+			if err := removeIfThere(fsys, path.Join(dir, name)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.SortFunc(ids, SnapshotID.Compare)
+	return ids, nil
 }
-
-// SnapshotWriter writes one snapshot: header, data batches, footer. Nothing is seen under the snapshot's name before Freeze.
-type SnapshotWriter struct{}
-
-// CreateSnapshot begins snapshot id. nowMs stamps its batches. If the snapshot is already there, it returns nil, nil.
-// Errors: voters with KRaftVersion 0.
-func CreateSnapshot(fs FS, dir string, id SnapshotID, h SnapshotHeader, nowMs int64) (*SnapshotWriter, error) {
-	panic("unwritten")
-}
-
-// Append adds metadata record values (frames); they are put into batches of bounded size.
-func (w *SnapshotWriter) Append(values ...[]byte) error { panic("unwritten") }
-
-// Freeze writes the footer, makes the file durable and read-only and gives it its name. It returns the size in bytes.
-func (w *SnapshotWriter) Freeze() (int64, error) { panic("unwritten") }
-
-// Abort drops the snapshot. After Freeze it does nothing.
-func (w *SnapshotWriter) Abort() error { panic("unwritten") }
-
-// SnapshotDownload takes the bytes of a snapshot as FetchSnapshot brings them.
-type SnapshotDownload struct{}
-
-// CreateSnapshotDownload begins the download of snapshot id.
-func CreateSnapshotDownload(fs FS, dir string, id SnapshotID) (*SnapshotDownload, error) {
-	panic("unwritten")
-}
-
-// ID is the snapshot's.
-func (d *SnapshotDownload) ID() SnapshotID { panic("unwritten") }
-
-// Size is the number of bytes so far: the position to ask for next.
-func (d *SnapshotDownload) Size() int64 { panic("unwritten") }
-
-// WriteAt appends bytes at position, which must be Size.
-func (d *SnapshotDownload) WriteAt(data []byte, position int64) error { panic("unwritten") }
-
-// Freeze checks the whole content (CRCs, header first, footer last), makes it durable and read-only and gives it its name.
-func (d *SnapshotDownload) Freeze() error { panic("unwritten") }
-
-// Abort drops the download. After Freeze it does nothing.
-func (d *SnapshotDownload) Abort() error { panic("unwritten") }
-
-// Snapshot is an open snapshot.
-type Snapshot struct{}
-
-// OpenSnapshot opens and checks the header. Errors: fs.ErrNotExist; wrapping ErrCorrupt.
-func OpenSnapshot(fs FS, dir string, id SnapshotID) (*Snapshot, error) { panic("unwritten") }
-
-// ID is the snapshot's.
-func (s *Snapshot) ID() SnapshotID { panic("unwritten") }
-
-// Header is its first control batch.
-func (s *Snapshot) Header() SnapshotHeader { panic("unwritten") }
-
-// Size is in bytes.
-func (s *Snapshot) Size() int64 { panic("unwritten") }
-
-// Slice is the range from position, at most maxBytes, for FetchSnapshot. Errors: ErrOffsetOutOfRange (wire: POSITION_OUT_OF_RANGE).
-func (s *Snapshot) Slice(position int64, maxBytes int) (Slice, error) { panic("unwritten") }
-
-// Batches walks the data batches, each checked. A batch is valid until the next one. The walk ends with an error wrapping
-// ErrCorrupt if the footer is missing, or isn't last.
-func (s *Snapshot) Batches() iter.Seq2[record.Batch, error] { panic("unwritten") }
-
-// Close closes the file.
-func (s *Snapshot) Close() error { panic("unwritten") }
 
 // DeleteSnapshot removes a snapshot's name at once (durably); open readers go on. A missing one is no error.
-func DeleteSnapshot(fs FS, dir string, id SnapshotID) error { panic("unwritten") }
+func DeleteSnapshot(fsys FS, dir string, id SnapshotID) error {
+	if err := removeIfThere(fsys, path.Join(dir, id.Name())); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
+// freeze makes the file durable and read-only and gives it its name. The file is closed in any case.
+func freeze(fsys FS, f File, part, name string) error {
+	err := f.Sync()
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("freeze %s: %w", part, err)
+	}
+	if err := fsys.SetReadOnly(part); err != nil {
+		return err
+	}
+	if err := fsys.Rename(part, name); err != nil {
+		return err
+	}
+	return fsys.SyncDir(path.Dir(name))
+}
+
+func exists(fsys FS, name string) (bool, error) {
+	_, err := fsys.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
 
 // WriteBootstrapSnapshot writes the 0-0 checkpoint into the metadata partition's folder.
-func WriteBootstrapSnapshot(fs FS, dir string, kraftVersion int16, voters []control.Voter, nowMs int64) error {
-	panic("unwritten")
+func WriteBootstrapSnapshot(fsys FS, dir string, kraftVersion int16, voters []control.Voter, nowMs int64) error {
+	w, err := CreateSnapshot(fsys, dir, BootstrapSnapshot, SnapshotHeader{KRaftVersion: kraftVersion, Voters: voters}, nowMs)
+	if err != nil || w == nil {
+		return err
+	}
+	_, err = w.Freeze()
+	return err
 }
 
 // WriteBootstrapCheckpoint writes bootstrap.checkpoint into a log dir: metadata records that a new cluster begins with.
-func WriteBootstrapCheckpoint(fs FS, logDir string, values [][]byte) error { panic("unwritten") }
+// One that is there is replaced.
+func WriteBootstrapCheckpoint(fsys FS, logDir string, values [][]byte) error {
+	w, err := createSnapshotFile(fsys, path.Join(logDir, BootstrapFile), SnapshotID{}, SnapshotHeader{}, 0)
+	if err != nil {
+		return err
+	}
+	if err := w.Append(values...); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	_, err = w.Freeze()
+	return err
+}
 
-// ReadBootstrapCheckpoint reads it back. Errors: fs.ErrNotExist (meaning the latest production metadata.version only); ErrCorrupt.
-func ReadBootstrapCheckpoint(fs FS, logDir string) ([][]byte, error) { panic("unwritten") }
+// ReadBootstrapCheckpoint reads it back. Errors: fs.ErrNotExist (meaning the latest production metadata.version only);
+// wrapping ErrCorrupt.
+func ReadBootstrapCheckpoint(fsys FS, logDir string) ([][]byte, error) {
+	s, err := openSnapshotFile(fsys, path.Join(logDir, BootstrapFile), SnapshotID{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	var values [][]byte
+	for b, err := range s.Batches() {
+		if err != nil {
+			return nil, err
+		}
+		b = slices.Clone(b)
+		for r, err := range b.Records(0) {
+			if err != nil {
+				return nil, corruptFile(s.name, "%w", err)
+			}
+			values = append(values, r.Value)
+		}
+	}
+	return values, nil
+}
+
+// controlOffsets is control.DecodeBatch for a batch of a file.
+func controlOffsets(name string, b record.Batch) ([]control.Offset, error) {
+	recs, err := control.DecodeBatch(b)
+	if err != nil {
+		return nil, corruptFile(name, "%w", err)
+	}
+	return recs, nil
+}
