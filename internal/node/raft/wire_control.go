@@ -65,6 +65,28 @@ func nodeIDs(ids []int32) []quorum.NodeID {
 	return out
 }
 
+type batchAt struct {
+	next    int64
+	control []quorum.ControlAt
+}
+
+// describeBatchesAt lists the batches of bytes read from the own log, which were checked when it was opened.
+func describeBatchesAt(data []byte) (batches []batchAt, err error) {
+	for len(data) > 0 {
+		b, next, err := record.Split(data)
+		if err != nil {
+			return batches, err
+		}
+		recs, err := ControlOf(b)
+		if err != nil {
+			return batches, err
+		}
+		batches = append(batches, batchAt{next: b.NextOffset(), control: recs})
+		data = next
+	}
+	return batches, nil
+}
+
 // describeBatches checks fetched bytes and describes each batch. A batch cut at the end is left out.
 func describeBatches(data []byte) (batches []quorum.BatchInfo, whole []byte, err error) {
 	rest := data
