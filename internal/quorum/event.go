@@ -34,10 +34,10 @@ type SendFailure int8
 
 // Failures to get an answer. The engine has its own request timeout; the driver needn't keep one.
 const (
-	Disconnected     SendFailure = iota // connection closed or no route; treated as BROKER_NOT_AVAILABLE
-	Refused                             // nobody listens there: connection refused or reset
-	VersionMismatch                     // the peer has no version that can carry the request: UNSUPPORTED_VERSION
-	AuthenticationFailed                // NETWORK_EXCEPTION
+	Disconnected         SendFailure = iota // connection closed or no route; treated as BROKER_NOT_AVAILABLE
+	Refused                                 // nobody listens there: connection refused or reset
+	VersionMismatch                         // the peer has no version that can carry the request: UNSUPPORTED_VERSION
+	AuthenticationFailed                    // NETWORK_EXCEPTION
 )
 
 // SendFailed ends the Send with the same Correlation without an answer.

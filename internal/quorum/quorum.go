@@ -1,22 +1,277 @@
 package quorum
 
+import (
+	"errors"
+	"fmt"
+)
+
 // Quorum is one replica of one log. It is not safe for concurrent use.
-type Quorum struct{ cfg Config }
+type Quorum struct {
+	cfg       Config
+	local     ReplicaKey
+	bootstrap []Node
+	now       Instant
+	deadline  Instant
+	rng       random
+
+	// election is what quorum-state holds, or will once the effects under way are done.
+	election        ElectionState
+	leaderEndpoints []Endpoint // of election.LeaderID; empty where only its id is known
+	role            Role
+	moves           uint64 // changes of role so far
+
+	electionDeadline Instant       // Unattached, Prospective, Candidate, Resigned
+	tally            tally         // Prospective, Candidate
+	follower         followerState // Follower
+	leader           *leaderState  // Leader
+	resigned         resignedState // Resigned
+
+	log     logView
+	history history
+	// hw is the high watermark as this role knows it: carried from role to role, unknown in a new leader and in
+	// Resigned. committed is the highest ever reported; it bounds truncation.
+	hw        Offset
+	committed Offset
+
+	out       outbox
+	conns     connections
+	parked    []fetchInProgress
+	reads     map[uint64]fetchInProgress
+	readToken uint64
+	reported  LeaderAndEpoch // last LeaderChanged
+
+	blank     bool // formation.go
+	replacing bool
+	shutdown  shutdownPhase
+}
 
 // New makes a replica from what its disk holds. persisted is nil where there is no quorum-state file. seed feeds the
 // random timeouts. The first event must be Start.
 func New(cfg Config, persisted *ElectionState, log LogState, seed uint64) (*Quorum, error) {
-	return &Quorum{cfg: cfg}, nil
+	view, err := newLogView(log)
+	if err != nil {
+		return nil, err
+	}
+	if persisted != nil && persisted.Voted.Known() && cfg.NodeID < 0 {
+		return nil, errors.New("quorum-state holds a vote but node.id is not set: set the node.id this disk was formatted for")
+	}
+	if persisted != nil && persisted.Epoch < 0 {
+		return nil, fmt.Errorf("quorum-state: leaderEpoch %d is negative", persisted.Epoch)
+	}
+	q := &Quorum{
+		cfg:       cfg,
+		local:     ReplicaKey{cfg.NodeID, cfg.DirectoryID},
+		deadline:  Never,
+		rng:       random{seed},
+		election:  ElectionState{LeaderID: None, Voted: NoReplica},
+		log:       view,
+		history:   newHistory(cfg.StaticVoters, log.Control),
+		hw:        UnknownOffset,
+		committed: UnknownOffset,
+		reads:     map[uint64]fetchInProgress{},
+		reported:  LeaderAndEpoch{LeaderID: None},
+
+		electionDeadline: Never,
+	}
+	for i, n := range cfg.BootstrapServers {
+		q.bootstrap = append(q.bootstrap, Node{ID: NodeID(-2 - i), Host: n.Host, Port: n.Port})
+	}
+	if persisted != nil {
+		q.election = *persisted
+		q.out.newest, q.out.seq, q.out.persisted = *persisted, 1, 1
+	}
+	q.blank = cfg.FormationSafe && persisted == nil && q.log.empty() && q.isVoter()
+	return q, nil
 }
 
 // Step applies one event at an instant that never decreases, and returns what must be done for it.
-func (q *Quorum) Step(now Instant, ev Event) Effects { return nil }
+func (q *Quorum) Step(now Instant, ev Event) Effects {
+	q.now = max(q.now, now)
+	q.out.fx = nil
+	q.handle(ev)
+	q.poll()
+	q.reportLeader()
+	q.deadline = q.nextDeadline()
+	return q.out.fx
+}
 
 // Deadline is when the next Tick is due, or Never. It changes only in Step.
-func (q *Quorum) Deadline() Instant { return Never }
+func (q *Quorum) Deadline() Instant { return q.deadline }
+
+func (q *Quorum) handle(ev Event) {
+	switch ev := ev.(type) {
+	case Start:
+		q.start()
+	case Tick:
+	case Request:
+		q.handleRequest(ev)
+	case Response:
+		q.handleResponse(ev.Correlation, ev.Message)
+	case SendFailed:
+		q.handleSendFailed(ev)
+	case ElectionPersisted:
+		q.out.onPersisted(ev.Seq)
+	case Flushed:
+		q.onFlushed(ev.Seq)
+	case ReadDone:
+		q.onReadDone(ev)
+	case Propose:
+		q.propose(ev)
+	case Resign:
+		if q.role == Leader && ev.Epoch == q.election.Epoch {
+			q.note(NoteInfo, "resigning from epoch %d as the state machine asked", ev.Epoch)
+			q.becomeResigned(q.successors())
+		}
+	case Shutdown:
+		q.beginShutdown()
+	case DirectoryReplaced:
+		q.onDirectoryReplaced(ev.DirectoryID)
+	}
+}
+
+func (q *Quorum) handleRequest(r Request) {
+	switch m := r.Message.(type) {
+	case *VoteRequest:
+		q.handleVote(r, m)
+	case *BeginQuorumEpochRequest:
+		q.handleBegin(r, m)
+	case *EndQuorumEpochRequest:
+		q.handleEnd(r, m)
+	case *FetchRequest:
+		q.handleFetch(r, m)
+	case *DescribeQuorumRequest:
+		q.handleDescribe(r)
+	case *UpdateVoterRequest:
+		q.handleUpdateVoter(r, m)
+	}
+}
+
+func (q *Quorum) reply(r Request, m Message) { q.out.emit(Reply{ReplyTo: r.ReplyTo, Message: m}) }
+
+// poll does what is due now in the present role: timers, then requests to ready destinations. A change of role is
+// polled again, so that a lone voter is elected within one Step.
+func (q *Quorum) poll() {
+	q.expireConnections()
+	q.expireParked()
+	for range 8 {
+		before := q.moves
+		q.pollRole()
+		if q.moves == before {
+			break
+		}
+	}
+	q.pollShutdown()
+}
+
+func (q *Quorum) pollRole() {
+	if q.replacing {
+		return
+	}
+	if q.soleVoter() && q.shutdown == notShuttingDown {
+		switch q.role {
+		case Unattached, Follower, Resigned:
+			q.becomeProspective()
+			return
+		}
+	}
+	switch q.role {
+	case Unattached:
+		q.pollUnattached()
+	case Prospective:
+		q.pollProspective()
+	case Candidate:
+		q.pollCandidate()
+	case Leader:
+		q.pollLeader()
+	case Follower:
+		q.pollFollower()
+	case Resigned:
+		q.pollResigned()
+	}
+}
+
+// enter changes the role. Requests under way are forgotten, and with them their answers (pitfall: late responses).
+func (q *Quorum) enter(r Role) {
+	if q.role == Leader {
+		q.leader = nil
+	}
+	q.role = r
+	q.moves++
+	q.conns.list = q.conns.list[:0]
+}
+
+func (q *Quorum) voters() VoterSet { return q.history.current() }
+
+func (q *Quorum) isVoter() bool { return !q.replacing && q.history.current().Contains(q.local) }
+
+func (q *Quorum) soleVoter() bool { return q.isVoter() && q.voters().Len() == 1 }
+
+// nextDeadline is the earliest instant in the future at which poll could do something.
+func (q *Quorum) nextDeadline() Instant {
+	next := Never
+	soonest := func(t Instant) {
+		if t > q.now && t < next {
+			next = t
+		}
+	}
+	for _, c := range q.conns.list {
+		soonest(c.until)
+	}
+	for i := range q.parked {
+		soonest(q.parked[i].deadline)
+	}
+	switch q.role {
+	case Unattached, Prospective, Candidate, Resigned:
+		soonest(q.electionDeadline)
+	case Follower:
+		soonest(q.follower.fetchDeadline)
+	case Leader:
+		q.leader.deadlines(soonest)
+	}
+	return next
+}
+
+// reportLeader tells the driver when the known leader or the epoch has changed.
+func (q *Quorum) reportLeader() {
+	now := LeaderAndEpoch{LeaderID: q.election.LeaderID, Epoch: q.election.Epoch}
+	if now.LeaderID == q.local.ID && q.role != Leader {
+		now.LeaderID = None
+	}
+	if now == q.reported {
+		return
+	}
+	q.reported = now
+	ev := LeaderChanged{LeaderAndEpoch: now}
+	if q.role == Leader {
+		ev.EpochStart, ev.NextOffset = q.leader.epochStart, q.log.end
+	}
+	q.out.emit(ev)
+}
 
 // Status returns a copy of what metrics and readiness need.
-func (q *Quorum) Status() Status { return Status{} }
+func (q *Quorum) Status() Status {
+	s := Status{
+		Role: q.role, LeaderID: q.election.LeaderID, Epoch: q.election.Epoch, Voter: q.isVoter(),
+		HighWatermark: q.hw, LogEndOffset: q.log.end, Flushed: q.log.flushed,
+		KRaftVersion: q.history.kraftVersion(), Voters: q.voters(),
+	}
+	switch q.role {
+	case Follower:
+		s.LastFetch = q.follower.lastFetch
+	case Leader:
+		s.LastFetch = q.leader.lastMajority
+	}
+	return s
+}
 
 // VoterEndpoint returns the address of the voter with this id for a listener, from the newest voter set.
-func (q *Quorum) VoterEndpoint(id NodeID, listener string) (Node, bool) { return Node{}, false }
+func (q *Quorum) VoterEndpoint(id NodeID, listener string) (Node, bool) {
+	v, ok := q.voters().ByID(id)
+	if !ok {
+		return Node{}, false
+	}
+	e, ok := v.Endpoint(listener)
+	return Node{ID: id, Host: e.Host, Port: e.Port}, ok
+}
+
+func (q *Quorum) emptyForVotes() bool { return q.cfg.FormationSafe && q.log.empty() }

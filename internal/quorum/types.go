@@ -19,6 +19,9 @@ type Epoch int32
 // Offset is a position in the log. HighWatermark and LogEndOffset are exclusive.
 type Offset int64
 
+// maxOffset keeps sums of offsets from overflowing.
+const maxOffset Offset = 1 << 60
+
 // UnknownOffset is what the wire says for an offset that is not known, a high watermark for instance.
 const UnknownOffset Offset = -1
 

@@ -1,0 +1,49 @@
+package quorum
+
+import "time"
+
+// handleDescribe answers DescribeQuorum; only the leader can.
+func (q *Quorum) handleDescribe(r Request) {
+	resp := &DescribeQuorumResponse{Answer: q.answer(r.Listener, NoError, NoError), HighWatermark: UnknownOffset}
+	switch {
+	case r.BadPartition:
+		resp.Error = UnknownTopicOrPartition
+	case q.role != Leader:
+		resp.Error = NotLeaderOrFollower
+	default:
+		q.describe(resp)
+	}
+	q.reply(r, resp)
+}
+
+func (q *Quorum) describe(resp *DescribeQuorumResponse) {
+	rs := &q.leader.replicas
+	rs.forget(q.now, q.local)
+	resp.HighWatermark = q.hw
+	resp.Nodes = rs.set.Voters()
+	for _, v := range rs.set.Voters() {
+		p := rs.voters[v.Key.ID]
+		s := p.state(q.now)
+		s.Key = v.Key
+		if v.Key.ID == q.local.ID {
+			s.LogEndOffset, s.LastFetch, s.LastCaughtUp = q.log.end, time.Duration(0), time.Duration(0)
+		}
+		resp.Voters = append(resp.Voters, s)
+	}
+	for _, p := range rs.sortedObservers() {
+		resp.Observers = append(resp.Observers, p.state(q.now))
+	}
+}
+
+// handleUpdateVoter answers UpdateRaftVoter, which Apache Kafka voters send about a fetch timeout after they followed a
+// leader. Voter changes are not there yet; UNSUPPORTED_VERSION is the one refusal that the sender takes for an answer
+// (any other is repeated for ever, INVALID_REQUEST makes it exit: pitfall 31).
+func (q *Quorum) handleUpdateVoter(r Request, m *UpdateVoterRequest) {
+	err := UnsupportedVersion
+	if m.ClusterID != nil && q.cfg.ClusterID != "" && *m.ClusterID != q.cfg.ClusterID {
+		err = InconsistentClusterID
+	} else if e := q.checkLeader(m.Epoch); e != NoError {
+		err = e
+	}
+	q.reply(r, &UpdateVoterResponse{q.answer(r.Listener, NoError, err)})
+}

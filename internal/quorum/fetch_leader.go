@@ -1,0 +1,171 @@
+package quorum
+
+import (
+	"slices"
+	"time"
+)
+
+// fetchInProgress is a fetch that waits: parked for news, or for its read.
+type fetchInProgress struct {
+	request  Request
+	fetch    *FetchRequest
+	deadline Instant // parked: answer by then
+	voter    bool
+}
+
+// maxParked bounds what a request may ask to wait.
+const maxParked = time.Minute
+
+// handleFetch serves followers and observers. Its offset is the acknowledgement of everything below.
+func (q *Quorum) handleFetch(r Request, m *FetchRequest) {
+	if top := q.checkRequest(r, m.ClusterID); top != NoError {
+		q.reply(r, q.fetchAnswer(r.Listener, top, NoError))
+		return
+	}
+	if m.MaxWait < 0 || m.FetchOffset < 0 || m.LastFetchedEpoch < 0 || m.LastFetchedEpoch > m.Epoch {
+		q.reply(r, q.fetchAnswer(r.Listener, NoError, InvalidRequest))
+		return
+	}
+	f := fetchInProgress{request: r, fetch: m, deadline: q.now + min(m.MaxWait, maxParked)}
+	if !q.validateFetch(&f) {
+		return
+	}
+	if m.Replica.ID >= 0 && m.Replica.ID == q.local.ID {
+		q.note(NoteError, "a fetch by replica %s, which is this node's own id", m.Replica)
+		q.reply(r, q.fetchAnswer(r.Listener, NoError, UnknownServerError))
+		return
+	}
+	q.recordFetch(m)
+	f.voter = q.leader.replicas.set.Contains(m.Replica)
+	q.serveFetch(f, m.MaxWait == 0)
+}
+
+// validateFetch answers a fetch that can't be served: not here, or not from this offset. It runs again whenever
+// a fetch wakes and when its read is done, because other events came between.
+func (q *Quorum) validateFetch(f *fetchInProgress) bool {
+	if err := q.checkLeader(f.fetch.Epoch); err != NoError {
+		q.reply(f.request, q.fetchAnswer(f.request.Listener, NoError, err))
+		return false
+	}
+	diverging, snapshot := q.log.checkFetchOffset(f.fetch.FetchOffset, f.fetch.LastFetchedEpoch)
+	if diverging == nil && snapshot == nil {
+		return true
+	}
+	resp := q.fetchAnswer(f.request.Listener, NoError, NoError)
+	resp.Diverging, resp.Snapshot = diverging, snapshot
+	q.reply(f.request, resp)
+	return false
+}
+
+// recordFetch counts a valid fetch: progress, high watermark, check-quorum. Diverging fetches and redirects to a snapshot
+// don't get here (pitfall 18).
+func (q *Quorum) recordFetch(m *FetchRequest) {
+	if m.Replica.ID < 0 {
+		return
+	}
+	p := q.leader.replicas.find(m.Replica)
+	if m.FetchOffset < p.end {
+		q.note(NoteWarn, "replica %s fetches from %d, it had %d before", m.Replica, m.FetchOffset, p.end)
+	}
+	p.fetch(q.now, m.FetchOffset, q.log.end)
+	q.countForCheckQuorum(m.Replica)
+	delete(q.leader.begin, m.Replica.ID)
+	q.advanceHighWatermark()
+}
+
+// serveFetch reads, answers or parks a fetch that is valid now.
+func (q *Quorum) serveFetch(f fetchInProgress, atOnce bool) {
+	switch {
+	case f.fetch.FetchOffset < q.log.end:
+		q.readToken++
+		q.reads[q.readToken] = f
+		q.out.emit(Read{Token: q.readToken, From: f.fetch.FetchOffset, MaxBytes: max(f.fetch.MaxBytes, 0)})
+	case atOnce || q.hw > f.fetch.HighWatermark:
+		q.reply(f.request, q.fetchAnswer(f.request.Listener, NoError, NoError))
+	default:
+		q.parked = append(q.parked, f)
+	}
+}
+
+// onReadDone answers a fetch with its records, if it may still be answered so.
+func (q *Quorum) onReadDone(ev ReadDone) {
+	f, ok := q.reads[ev.Token]
+	if !ok {
+		return
+	}
+	delete(q.reads, ev.Token)
+	if !q.validateFetch(&f) {
+		return
+	}
+	resp := q.fetchAnswer(f.request.Listener, NoError, NoError)
+	resp.Data = ev.Data
+	q.reply(f.request, resp)
+}
+
+func (q *Quorum) fetchAnswer(listener string, top, err ErrorCode) *FetchResponse {
+	resp := &FetchResponse{Answer: q.answer(listener, top, err), HighWatermark: UnknownOffset, LogStartOffset: UnknownOffset}
+	if top == NoError && err == NoError {
+		resp.HighWatermark, resp.LogStartOffset = q.hw, q.log.start
+	}
+	return resp
+}
+
+// wake takes out of the parked fetches those that match, and serves them anew.
+func (q *Quorum) wake(match func(*fetchInProgress) bool) {
+	var woken []fetchInProgress
+	q.parked = slices.DeleteFunc(q.parked, func(f fetchInProgress) bool {
+		if match(&f) {
+			woken = append(woken, f)
+			return true
+		}
+		return false
+	})
+	for _, f := range woken {
+		if q.validateFetch(&f) {
+			q.serveFetch(f, true)
+		}
+	}
+}
+
+// hasNews reports whether a parked fetch would get something: records, or a high watermark it does not know (KIP-1166).
+func (q *Quorum) hasNews(f *fetchInProgress) bool {
+	return f.fetch.FetchOffset < q.log.end || q.hw > f.fetch.HighWatermark
+}
+
+// wakeForNews answers voters at once, for they commit. Observers are answered at once after a quiet spell, else at most
+// once per linger, so that a hundred of them cost little.
+func (q *Quorum) wakeForNews() {
+	if len(q.parked) == 0 {
+		return
+	}
+	q.wake(func(f *fetchInProgress) bool { return f.voter && q.hasNews(f) })
+	q.leader.observersDue = true
+	q.wakeObserversIfDue()
+}
+
+func (q *Quorum) wakeObserversIfDue() {
+	l := q.leader
+	if !l.observersDue || q.now < l.observersNext {
+		return
+	}
+	l.observersDue = false
+	before := len(q.parked)
+	q.wake(q.hasNews)
+	if len(q.parked) < before {
+		l.observersNext = q.now + q.cfg.AppendLinger
+	}
+}
+
+// expireParked answers fetches whose wait is over, with what is true now.
+func (q *Quorum) expireParked() {
+	if len(q.parked) == 0 {
+		return
+	}
+	q.wake(func(f *fetchInProgress) bool { return f.deadline <= q.now })
+}
+
+// failParked answers all parked fetches once their server is a follower. Until then, after a resignation, they stay parked:
+// so their senders hear of the successor, with its address, at once.
+func (q *Quorum) failParked() {
+	q.wake(func(*fetchInProgress) bool { return true })
+}

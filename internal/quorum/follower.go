@@ -1,0 +1,48 @@
+package quorum
+
+// followerState lives as long as one leader is followed.
+type followerState struct {
+	fetchDeadline  Instant // no successful fetch until then: pre-vote. Observers ask around instead
+	lastFetch      Instant
+	hasFetched     bool // the leader answered a fetch of ours: it lives, and pre-votes are refused
+	leaderResigned bool // it said EndQuorumEpoch
+	askAround      bool // the next fetch goes to a bootstrap server
+}
+
+func (q *Quorum) newFollower() followerState {
+	return followerState{fetchDeadline: q.now + q.cfg.FetchTimeout}
+}
+
+// becomeFollower follows a leader newly known. A vote is kept within its epoch. Only a new epoch must be on disk before
+// anything is said; who leads it may be written late.
+func (q *Quorum) becomeFollower(l LeaderAndEpoch, endpoints []Endpoint) {
+	if q.role == Leader || q.role == Resigned {
+		q.hw = UnknownOffset
+	}
+	bumped := l.Epoch > q.election.Epoch
+	if bumped {
+		q.election.Voted = NoReplica
+	}
+	q.election.Epoch, q.election.LeaderID = l.Epoch, l.LeaderID
+	q.leaderEndpoints = endpoints
+	q.enter(Follower)
+	q.follower = q.newFollower()
+	q.electionDeadline = Never
+	q.persist(bumped)
+	q.failParked()
+	q.note(NoteInfo, "following leader %d in epoch %d", l.LeaderID, l.Epoch)
+}
+
+func (q *Quorum) pollFollower() {
+	if q.follower.fetchDeadline <= q.now {
+		if q.isVoter() {
+			if q.shutdown == notShuttingDown {
+				q.becomeProspective()
+			}
+			return
+		}
+		q.follower.askAround = !q.follower.askAround // leader and bootstrap servers by turns (KAFKA-19354, KAFKA-20514)
+		q.follower.fetchDeadline = q.now + q.cfg.FetchTimeout
+	}
+	q.pollFetch()
+}

@@ -1,0 +1,73 @@
+package quorum
+
+// history keeps the voter sets and kraft.version levels by the offset of their record. The newest is in
+// force as soon as it is in the log, committed or not; truncation brings the one before back (KIP-853).
+type history struct {
+	static   VoterSet // in force while there is no record
+	voters   []votersAt
+	versions []versionAt
+}
+
+type votersAt struct {
+	offset Offset // -1: the 0-0 checkpoint
+	set    VoterSet
+}
+
+type versionAt struct {
+	offset Offset
+	level  int16
+}
+
+func newHistory(static VoterSet, control []ControlAt) history {
+	h := history{static: static}
+	for _, c := range control {
+		h.add(c.Offset, c.Record)
+	}
+	return h
+}
+
+func (h *history) add(offset Offset, r ControlRecord) {
+	if r.Voters != nil {
+		h.voters = append(h.voters, votersAt{offset, *r.Voters})
+	}
+	if r.KRaftVersion != nil {
+		h.versions = append(h.versions, versionAt{offset, *r.KRaftVersion})
+	}
+}
+
+// addBatch notes the control records of a batch that is being appended.
+func (h *history) addBatch(base Offset, control []ControlRecord) {
+	for i, r := range control {
+		h.add(base+Offset(i), r)
+	}
+}
+
+func (h *history) truncate(to Offset) {
+	for n := len(h.voters); n > 0 && h.voters[n-1].offset >= to; n-- {
+		h.voters = h.voters[:n-1]
+	}
+	for n := len(h.versions); n > 0 && h.versions[n-1].offset >= to; n-- {
+		h.versions = h.versions[:n-1]
+	}
+}
+
+func (h *history) current() VoterSet {
+	if n := len(h.voters); n > 0 {
+		return h.voters[n-1].set
+	}
+	return h.static
+}
+
+// fromBootstrap reports that the set in force still stands in the 0-0 checkpoint alone, so that the log must
+// take it over.
+func (h *history) fromBootstrap() bool {
+	n := len(h.voters)
+	return n > 0 && h.voters[n-1].offset < 0
+}
+
+func (h *history) kraftVersion() int16 {
+	if n := len(h.versions); n > 0 {
+		return h.versions[n-1].level
+	}
+	return 0
+}

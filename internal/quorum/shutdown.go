@@ -1,0 +1,36 @@
+package quorum
+
+// shutdownPhase is how far a graceful leave has come.
+type shutdownPhase int8
+
+const (
+	notShuttingDown shutdownPhase = iota
+	shuttingDown
+	shutDown
+)
+
+// beginShutdown starts to leave. A leader first takes no more writes and waits, bounded, until another voter has all it
+// has, so that the successor need not truncate nor catch up; then it resigns. Elections are no longer started, votes
+// still given.
+func (q *Quorum) beginShutdown() {
+	if q.shutdown != notShuttingDown {
+		return
+	}
+	q.shutdown = shuttingDown
+	if q.role == Leader {
+		q.leader.handover = true
+		q.leader.handoverDeadline = q.now + q.cfg.HandoverTimeout
+	}
+}
+
+// pollShutdown completes the leave once nobody needs this node: an observer, the only voter, or a remote leader is known.
+func (q *Quorum) pollShutdown() {
+	if q.shutdown != shuttingDown {
+		return
+	}
+	remote := q.election.LeaderID >= 0 && q.election.LeaderID != q.local.ID
+	if !q.isVoter() || q.soleVoter() || remote {
+		q.shutdown = shutDown
+		q.out.emit(ShutdownComplete{})
+	}
+}
