@@ -1,0 +1,3 @@
+module github.com/kraft-dev/kraft-operator/hack/localkube/modules/pause
+
+go 1.26.0
