@@ -29,12 +29,12 @@ func main() {
 
 func root() *cobra.Command {
 	var (
-		bootstrap, topic, kcat string
-		records, rate          int64
-		size                   int
-		partitions             int32
-		rf                     int16
-		timeout                time.Duration
+		bootstrap, topic, kcat, after string
+		records, rate                 int64
+		size                          int
+		partitions                    int32
+		rf                            int16
+		timeout                       time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:           "kraftload",
@@ -60,6 +60,9 @@ func root() *cobra.Command {
 			if err := load.Produce(ctx, &l, "go", topic, 0, records, rate, size, opts()...); err != nil {
 				return err
 			}
+			if err := waitFile(ctx, after); err != nil {
+				return err
+			}
 			if err := bookKcat(&l, kcat); err != nil {
 				return err
 			}
@@ -73,6 +76,8 @@ func root() *cobra.Command {
 	run.Flags().Int16Var(&rf, "replication-factor", 3, "replication factor of the topic")
 	run.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "give up after this long")
 	run.Flags().StringVar(&kcat, "kcat", "", "file of lines that kcat produced to the same topic with acks=all; audited too")
+
+	run.Flags().StringVar(&after, "after", "", "before reading back, wait until this file exists: the other producer is done")
 
 	lines := &cobra.Command{
 		Use:   "lines",
@@ -90,6 +95,23 @@ func root() *cobra.Command {
 	lines.Flags().IntVar(&size, "size", 100, "bytes a value")
 	cmd.AddCommand(run, lines)
 	return cmd
+}
+
+// waitFile waits until a file exists; an empty name is no wait.
+func waitFile(ctx context.Context, name string) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for name != "" {
+		if _, err := os.Stat(name); err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", name, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // bookKcat books every line of a file as acknowledged: kcat exits with 0 only if all of them were.
