@@ -86,11 +86,9 @@ func (r *Resolver) Bool(key string) bool { return strings.EqualFold(r.Value(key)
 // has a value, in the topic's unit.
 func (r *Resolver) TopicDefault(key string) string {
 	d := table().topic[key]
-	for _, source := range []Source{SourceDynamicBroker, SourceDynamicDefaultBroker, SourceStaticBroker} {
-		for _, syn := range d.Synonyms {
-			if v, s, ok := r.layered(syn); ok && s == source {
-				return inTopicUnit(syn, v)
-			}
+	for _, syn := range d.Synonyms {
+		if v, _, ok := r.layered(syn); ok {
+			return inTopicUnit(syn, v)
 		}
 	}
 	return d.Default

@@ -3,7 +3,6 @@ package metadata
 import (
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
@@ -11,9 +10,9 @@ import (
 func (a *applier) registerBroker(rec *RegisterBrokerRecord) error {
 	own(&a.next.brokers, a.prev.brokers).set(rec.BrokerID, &Broker{
 		ID: rec.BrokerID, Epoch: rec.BrokerEpoch, IncarnationID: rec.IncarnationID,
-		Listeners: slices.Clip(rec.EndPoints), Features: slices.Clip(rec.Features), Rack: rec.Rack,
+		Listeners: kept(rec.EndPoints), Features: kept(rec.Features), Rack: rec.Rack,
 		Fenced: rec.Fenced, InControlledShutdown: rec.InControlledShutdown, MigratingZKBroker: rec.IsMigratingZKBroker,
-		LogDirs: slices.Clip(rec.LogDirs), CordonedLogDirs: slices.Clip(rec.CordonedLogDirs),
+		LogDirs: kept(rec.LogDirs), CordonedLogDirs: kept(rec.CordonedLogDirs),
 	})
 	a.delta.Brokers[rec.BrokerID] = true
 	return nil
@@ -80,10 +79,10 @@ func (a *applier) changeRegistration(rec *BrokerRegistrationChangeRecord) error 
 			return fmt.Errorf("in_controlled_shutdown change %d: must be 0 or 1", rec.InControlledShutdown)
 		}
 		if len(rec.LogDirs) > 0 {
-			b.LogDirs = slices.Clip(rec.LogDirs)
+			b.LogDirs = kept(rec.LogDirs)
 		}
 		if rec.CordonedLogDirs != nil {
-			b.CordonedLogDirs = slices.Clip(rec.CordonedLogDirs)
+			b.CordonedLogDirs = kept(rec.CordonedLogDirs)
 		}
 		return nil
 	})
@@ -92,7 +91,7 @@ func (a *applier) changeRegistration(rec *BrokerRegistrationChangeRecord) error 
 func (a *applier) registerController(rec *RegisterControllerRecord) error {
 	own(&a.next.controllers, a.prev.controllers).set(rec.ControllerID, &Controller{
 		ID: rec.ControllerID, IncarnationID: rec.IncarnationID, ZKMigrationReady: rec.ZKMigrationReady,
-		Listeners: slices.Clip(rec.EndPoints), Features: slices.Clip(rec.Features),
+		Listeners: kept(rec.EndPoints), Features: kept(rec.Features),
 	})
 	a.delta.Controllers[rec.ControllerID] = true
 	return nil
@@ -168,4 +167,13 @@ func (a *applier) ownTopic(id uuid.UUID) (*Topic, error) {
 	a.topics[id] = &t
 	own(&a.next.topics, a.prev.topics).set(id, &t)
 	return &t, nil
+}
+
+// kept is a record's list as the image holds it: with no room to append into, and nil when empty, so that equal
+// registrations compare equal.
+func kept[S ~[]E, E any](s S) S {
+	if len(s) == 0 {
+		return nil
+	}
+	return s[:len(s):len(s)]
 }

@@ -54,7 +54,7 @@ func (b *Broker) record() *RegisterBrokerRecord {
 	return &RegisterBrokerRecord{
 		BrokerID: b.ID, BrokerEpoch: b.Epoch, IncarnationID: b.IncarnationID, EndPoints: b.Listeners,
 		Features: b.Features, Rack: b.Rack, Fenced: b.Fenced, InControlledShutdown: b.InControlledShutdown,
-		IsMigratingZKBroker: b.MigratingZKBroker, LogDirs: b.LogDirs, CordonedLogDirs: orNil(b.CordonedLogDirs),
+		IsMigratingZKBroker: b.MigratingZKBroker, LogDirs: b.LogDirs, CordonedLogDirs: kept(b.CordonedLogDirs),
 	}
 }
 
@@ -80,16 +80,8 @@ func (p *Partition) Record() *PartitionRecord {
 		PartitionID: -1, Replicas: p.Replicas, ISR: p.ISR, RemovingReplicas: p.Removing, AddingReplicas: p.Adding,
 		Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
 		LeaderRecoveryState: p.LeaderRecoveryState, Directories: p.Directories,
-		EligibleLeaderReplicas: orNil(p.ELR), LastKnownELR: orNil(p.LastKnownELR),
+		EligibleLeaderReplicas: kept(p.ELR), LastKnownELR: kept(p.LastKnownELR),
 	}
-}
-
-// orNil keeps an empty list off the wire, where null is the default.
-func orNil[S ~[]E, E any](s S) S {
-	if len(s) == 0 {
-		return nil
-	}
-	return s
 }
 
 func (img *Image) configRecords(yield func(Record) bool) bool {
