@@ -38,15 +38,33 @@ type Config struct {
 
 	MaxInFlight         int           // requests outstanding per connection: 5
 	MaxProduceBytes     int           // socket.request.max.bytes: 104857600; all other APIs have caps of their own
-	MaxRequestMemory    int64         // bytes of frames of all connections together: 0 is no limit (queued.max.request.bytes)
+	MaxRequestMemory    int64         // bytes of Produce frames of all connections together: 0 is no limit (queued.max.request.bytes)
 	MaxConnections      int           // max.connections: 0 is no limit
 	MaxConnectionsPerIP int           // max.connections.per.ip: 0 is no limit
 	MaxIdle             time.Duration // connections.max.idle.ms: 10 minutes; negative is never
-	ReadTimeout         time.Duration // for the rest of a frame whose first byte has come: 30 s
-	WriteTimeout        time.Duration // for one write to make progress: 30 s
+	ReadTimeout         time.Duration // for the next MiB of a frame whose first byte has come: 30 s
+	WriteTimeout        time.Duration // for a peer to take 1 MiB of answers: 30 s
 	SocketSendBuffer    int           // socket.send.buffer.bytes: 0 leaves it to the system
 	SocketReceiveBuffer int           // socket.receive.buffer.bytes: 0 leaves it to the system
 
 	Registry prometheus.Registerer // nil: no metrics; several servers may share one
 	Logger   *slog.Logger          // nil: no logs
+}
+
+func (c *Config) setDefaults() {
+	setDefault(&c.MaxInFlight, 5)
+	setDefault(&c.MaxProduceBytes, 100<<20)
+	setDefault(&c.MaxIdle, 10*time.Minute)
+	setDefault(&c.ReadTimeout, 30*time.Second)
+	setDefault(&c.WriteTimeout, 30*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func setDefault[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
 }

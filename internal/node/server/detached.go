@@ -22,4 +22,5 @@ func (d *detachedSink) reply(_ *Request, resp kmsg.Response) { d.answer(Answer{R
 func (d *detachedSink) replyRaw(_ *Request, raw RawReply)    { d.answer(Answer{Raw: &raw}) }
 func (d *detachedSink) replyNone(*Request)                   { d.answer(Answer{}) }
 func (d *detachedSink) close(_ *Request, reason error)       { d.answer(Answer{Closed: reason}) }
+func (d *detachedSink) releaseFrame(*Request)                {}
 func (d *detachedSink) closed() bool                         { return false }

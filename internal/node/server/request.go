@@ -63,10 +63,15 @@ type sink interface {
 	replyRaw(r *Request, raw RawReply)
 	replyNone(r *Request)
 	close(r *Request, reason error)
+	releaseFrame(r *Request)
 	closed() bool
 }
 
 // Reply answers with resp; its version is set to the request's.
+//
+// Alias: resp is encoded before Reply returns, but for the RecordBatches of a FetchResponse: they
+// are written later, from where they are, and must not change. Use ReplyRaw's Release for
+// buffers that are used again.
 func (r *Request) Reply(resp kmsg.Response) {
 	resp.SetVersion(r.Version)
 	r.sink.reply(r, resp)
@@ -81,6 +86,11 @@ func (r *Request) ReplyNone() { r.sink.replyNone(r) }
 // Close closes the connection instead of answering, as Kafka does where no error code fits
 // (a malformed request, an acks=0 Produce that failed). It is logged at a bounded rate.
 func (r *Request) Close(reason error) { r.sink.close(r, reason) }
+
+// ReleaseFrame gives a Produce's frame back before the answer, so that a request that waits for
+// acknowledgements holds no memory: Raw and all Records must not be touched afterwards. It does
+// nothing for other APIs.
+func (r *Request) ReleaseFrame() { r.sink.releaseFrame(r) }
 
 // ConnClosed says that nobody waits for the answer any more. It may become true at any time.
 func (r *Request) ConnClosed() bool { return r.sink.closed() }

@@ -10,7 +10,10 @@ import (
 // that concatenate to whole batches; none is an empty list of records, as Kafka answers it.
 type FetchRecords func(t, p int) []Segment
 
-// FetchSegments encodes a FetchResponse body (no header) without copying records.
+// copyBelow is where a copy is cheaper than a piece of its own in writev.
+const copyBelow = 512
+
+// FetchSegments encodes a FetchResponse body (no header) without copying records (but small ones).
 //
 // Shape: the bytes of resp.AppendTo, with each partition's RecordBatches replaced by what
 // records gives. With records nil, RecordBatches themselves are sent, uncopied; nil ones are null.
@@ -119,7 +122,11 @@ func (e *fetchEncoder) records(segs []Segment) {
 		e.int32(int32(size))
 	}
 	for _, s := range segs {
-		if s.Size() > 0 {
+		switch {
+		case s.Size() == 0:
+		case s.File == nil && len(s.Bytes) < copyBelow:
+			e.head = append(e.head, s.Bytes...)
+		default:
 			e.pieces = append(e.pieces, fetchPiece{from: e.from, to: len(e.head), records: s})
 			e.from = len(e.head)
 		}
