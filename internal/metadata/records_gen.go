@@ -115,7 +115,7 @@ func appendEndpoints(dst []byte, in []Endpoint) []byte {
 }
 
 func (r *reader) Endpoints(field string) []Endpoint {
-	n := r.arrayLen(field, 7, false)
+	n := r.length(field, 7, false)
 	out := make([]Endpoint, max(n, 0))
 	for i := range out {
 		v := &out[i]
@@ -151,7 +151,7 @@ func appendFeatureRanges(dst []byte, in []FeatureRange) []byte {
 }
 
 func (r *reader) FeatureRanges(field string) []FeatureRange {
-	n := r.arrayLen(field, 6, false)
+	n := r.length(field, 6, false)
 	out := make([]FeatureRange, max(n, 0))
 	for i := range out {
 		v := &out[i]
@@ -792,7 +792,7 @@ func appendQuotaEntitys(dst []byte, in []QuotaEntity) []byte {
 }
 
 func (r *reader) QuotaEntitys(field string) []QuotaEntity {
-	n := r.arrayLen(field, 3, false)
+	n := r.length(field, 3, false)
 	out := make([]QuotaEntity, max(n, 0))
 	for i := range out {
 		v := &out[i]

@@ -143,10 +143,6 @@ func (r *reader) length(field string, least int, nullable bool) int {
 	return int(v - 1)
 }
 
-func (r *reader) arrayLen(field string, least int, nullable bool) int {
-	return r.length(field, least, nullable)
-}
-
 func (r *reader) Bool(field string) bool { return r.Int8(field) != 0 }
 
 func (r *reader) Int8(field string) int8 {

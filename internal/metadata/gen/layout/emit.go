@@ -148,7 +148,7 @@ func (e *emitter) element(name string, fields []Field) {
 	}
 	e.f("dst = append(dst, 0) // no tagged fields\n}\nreturn dst\n}\n")
 	e.f("func (r *reader) %ss(field string) []%s {", name, name)
-	e.f("n := r.arrayLen(field, %d, false)\nout := make([]%s, max(n, 0))\nfor i := range out {\nv := &out[i]", least, name)
+	e.f("n := r.length(field, %d, false)\nout := make([]%s, max(n, 0))\nfor i := range out {\nv := &out[i]", least, name)
 	for _, f := range fields {
 		e.f("v.%s = r.%s(%q)", f.GoName(), f.stem(), f.Name)
 	}
