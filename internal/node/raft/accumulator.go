@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +81,7 @@ func (a *accumulator) prepare(epoch int32, records [][]byte, now time.Time) (int
 	if err != nil {
 		return 0, err
 	}
+	batch = slices.Clone(batch) // the builder's bytes are used again
 	a.prepared = append(a.prepared, preparedBatch{batch: batch, at: now})
 	a.bytes += len(batch)
 	a.next += int64(len(records))
