@@ -123,30 +123,26 @@ func (c *Cluster) start(ctx context.Context, say func(string, ...any)) error {
 	if err := c.launch(controlPlane, c.controlPlaneMachine(), func(p Process) error { return c.connectHost(ctx, p) }); err != nil {
 		return err
 	}
-	images, err := ownImages(c.BinDir)
-	if err != nil {
-		return err
-	}
 	var wg sync.WaitGroup
-	errs := make([]error, c.Nodes)
+	errs, all := make([]error, c.Nodes+1), make([]int, c.Nodes)
 	for i := range c.Nodes {
-		wg.Go(func() { errs[i] = c.startNode(ctx, i+1, images) })
-	}
-	api := make(chan error, 1)
-	go func() { api <- c.startAPI(ctx, say) }()
-	wg.Wait()
-	if err := errors.Join(errors.Join(errs...), <-api); err != nil {
-		return err
-	}
-	all := make([]int, c.Nodes)
-	for i := range all {
 		all[i] = i + 1
+		wg.Go(func() { errs[i] = c.startNode(ctx, i+1) })
+	}
+	wg.Go(func() {
+		if errs[c.Nodes] = c.waitAPI(ctx); errs[c.Nodes] == nil {
+			say("the API server is ready at %s", c.apiURL())
+		}
+	})
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	if err := c.waitNodes(ctx, all, true, 60*time.Second); err != nil {
 		return err
 	}
 	say("%d nodes are Ready", c.Nodes)
-	if err := c.waitDNS(ctx); err != nil {
+	if err := c.furnish(ctx); err != nil {
 		return err
 	}
 	say("DNS and storage classes are there")
@@ -156,14 +152,19 @@ func (c *Cluster) start(ctx context.Context, say func(string, ...any)) error {
 	return c.save()
 }
 
-// startAPI waits for the API server and gives the cluster its first objects.
-func (c *Cluster) startAPI(ctx context.Context, say func(string, ...any)) error {
-	if err := c.waitAPI(ctx); err != nil {
+// furnish gives the cluster its first images and objects.
+func (c *Cluster) furnish(ctx context.Context) error {
+	images, err := ownImages(c.BinDir)
+	if err != nil {
 		return err
 	}
-	say("the API server is ready at %s", c.apiURL())
-	_, err := c.kubectl(ctx, c.fill(clusterManifest), "apply", "-f", "-")
-	return err
+	if err := c.load(ctx, io.Discard, images...); err != nil {
+		return err
+	}
+	if _, err := c.kubectl(ctx, c.fill(clusterManifest), "apply", "-f", "-"); err != nil {
+		return err
+	}
+	return c.waitDNS(ctx)
 }
 
 // prepare writes all files that the machines start from.
@@ -224,8 +225,8 @@ func copySelf(to string) error {
 	return nil
 }
 
-// startNode starts a node's machine and gives its containerd the images of the cluster's own pods.
-func (c *Cluster) startNode(ctx context.Context, n int, images []string) error {
+// startNode starts a node's machine and waits until its containerd serves.
+func (c *Cluster) startNode(ctx context.Context, n int) error {
 	if err := makeCgroup(c.cgroup(n)); err != nil {
 		return err
 	}
@@ -242,15 +243,7 @@ func (c *Cluster) startNode(ctx context.Context, n int, images []string) error {
 		return err
 	}
 	p, _ := c.process(nodeName(n))
-	if err := c.waitRuntime(ctx, p); err != nil {
-		return err
-	}
-	for _, f := range images {
-		if err := c.loadImage(ctx, p, f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.waitRuntime(ctx, p)
 }
 
 // snapshotterFor picks containerd's snapshotter: overlay file systems don't stack on one another, as in a container.

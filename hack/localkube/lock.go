@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -12,6 +13,10 @@ import (
 // lockFile takes an exclusive lock on a file, made if it isn't there. waiting is called once if another process
 // holds it. The lock ends with the returned function or with this process.
 func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+	// The folder goes with the last cluster, perhaps while another command waits.
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("making the lock's folder: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock: %w", err)

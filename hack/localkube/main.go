@@ -125,7 +125,12 @@ func nodeCommand(name *string) *cobra.Command {
 		if err := c.stopNode(ctx, n); err != nil { // what is left of one that died by itself
 			return err
 		}
-		if err := c.startNode(ctx, n, nil); err != nil {
+		start := time.Now()
+		if err := c.startNode(ctx, n); err != nil {
+			return err
+		}
+		// Until it reports anew, its Ready may be what it said before it stopped.
+		if err := c.waitReport(ctx, n, start, time.Minute); err != nil {
 			return err
 		}
 		return c.waitNodes(ctx, []int{n}, true, time.Minute)

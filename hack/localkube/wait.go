@@ -64,6 +64,21 @@ func (c *Cluster) waitNodes(ctx context.Context, numbers []int, ready bool, limi
 	})
 }
 
+// waitReport waits until a node's kubelet has renewed its lease after a moment.
+func (c *Cluster) waitReport(ctx context.Context, n int, after time.Time, limit time.Duration) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	return waitFor(ctx, limit, "a sign of life from "+nodeName(n), func() (bool, error) {
+		lease, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, nodeName(n), metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		return lease.Spec.RenewTime != nil && lease.Spec.RenewTime.After(after), nil
+	})
+}
+
 func nodeReady(n *corev1.Node) bool {
 	for _, cond := range n.Status.Conditions {
 		if cond.Type == corev1.NodeReady {
