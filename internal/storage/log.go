@@ -1,134 +1,377 @@
 package storage
 
 import (
-	"github.com/kraft-dev/kraft-operator/internal/storage/record"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+	"sync/atomic"
 )
 
-// LogConfig is a log's policy: the values of the topic's settings. Negative times and sizes mean "no limit".
-type LogConfig struct {
-	SegmentBytes         int64 // segment.bytes
-	SegmentMs            int64 // segment.ms
-	IndexIntervalBytes   int32 // index.interval.bytes
-	IndexMaxBytes        int32 // segment.index.bytes: a full index rolls the segment
-	MaxMessageBytes      int32 // max.message.bytes; 0: no bound
-	RetentionMs          int64 // retention.ms
-	RetentionBytes       int64 // retention.bytes
-	DeleteDelayMs        int64 // file.delete.delay.ms: readers may still hold files that are no longer part of the log
-	Delete               bool  // cleanup.policy has delete
-	Compact              bool  // cleanup.policy has compact: retention never deletes unless Delete is set too
-	LogAppendTime        bool  // message.timestamp.type
-	TimestampBeforeMaxMs int64 // message.timestamp.before.max.ms
-	TimestampAfterMaxMs  int64 // message.timestamp.after.max.ms
-	ProducerExpirationMs int64 // producer.id.expiration.ms; 0: never
-	// Compression other than nil recompresses what clients produce in another codec (compression.type not "producer").
-	Compression *record.Codec
+// Log is one partition's log.
+//
+// One goroutine at a time may call what changes it (Append…, Truncate…, AdvanceStart, DeleteOldSegments, AssignEpoch,
+// Close); Flush, RemovePending and everything that reads may run beside it.
+type Log struct {
+	fs  FS
+	dir string
+	opt OpenOptions
+
+	// Lock order: wmu, flushMu, mu. wmu serialises changes; flushMu is held over fsync and by what closes or shortens
+	// files; mu is held for moments and guards what readers see.
+	wmu     sync.Mutex
+	flushMu sync.Mutex
+	mu      sync.RWMutex
+
+	segments []*segment // ascending, replaced and never changed in place; the last is active
+	start    int64
+	end      int64
+	flushed  int64
+	epochs   epochCache
+	cfg      LogConfig
+	closed   bool
+	pending  []*segment // left the log, files not yet removed
+
+	producers  producers    // guarded by mu, changed by the writer
+	needDir    bool         // a file was made since the folder was last synced
+	epochsLazy bool         // the epoch checkpoint on disk may be lost by a crash
+	shortened  atomic.Int64 // grows with each truncation: a reader that met one looks again
+	poison     atomic.Pointer[error]
+	epochFile  sync.Mutex // between flushMu and mu: the writer and Flush both write the epoch checkpoint
 }
 
-// DefaultLogConfig is Kafka's defaults for a topic.
-func DefaultLogConfig() LogConfig {
-	return LogConfig{
-		SegmentBytes: 1 << 30, SegmentMs: 7 * 24 * 3600_000, IndexIntervalBytes: 4096, IndexMaxBytes: 10 << 20,
-		MaxMessageBytes: 1<<20 + 12, RetentionMs: 7 * 24 * 3600_000, RetentionBytes: -1, DeleteDelayMs: 60_000,
-		Delete: true, TimestampBeforeMaxMs: -1, TimestampAfterMaxMs: 3600_000, ProducerExpirationMs: 24 * 3600_000,
+// view is what a reader works on.
+type view struct {
+	segments   []*segment
+	start, end int64
+	tail       int64 // bytes of the last segment, as of end
+}
+
+func (l *Log) view() view {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.viewLocked()
+}
+
+func (l *Log) viewLocked() view {
+	return view{l.segments, l.start, l.end, l.active().size.Load()}
+}
+
+func (l *Log) active() *segment { return l.segments[len(l.segments)-1] }
+
+// Dir is the log's folder.
+func (l *Log) Dir() string { return l.dir }
+
+// Err is the error that poisoned the log, nil while it is sound.
+func (l *Log) Err() error {
+	if p := l.poison.Load(); p != nil {
+		return *p
 	}
+	return nil
 }
 
-// MetadataLogConfig is for __cluster_metadata: no retention of its own, only snapshots move its start.
-func MetadataLogConfig(segmentBytes, segmentMs int64) LogConfig {
-	return LogConfig{
-		SegmentBytes: segmentBytes, SegmentMs: segmentMs, IndexIntervalBytes: 4096, IndexMaxBytes: 10 << 20,
-		RetentionMs: -1, RetentionBytes: -1, DeleteDelayMs: 60_000, TimestampBeforeMaxMs: -1, TimestampAfterMaxMs: -1,
+// poisonWith makes every later write fail.
+func (l *Log) poisonWith(what string, err error) error {
+	err = fmt.Errorf("%s: %w: %s: %w", l.dir, ErrPoisoned, what, err)
+	l.poison.CompareAndSwap(nil, &err)
+	return err
+}
+
+// writable is checked at the begin of each change.
+func (l *Log) writable() error {
+	if err := l.Err(); err != nil {
+		return err
 	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return fmt.Errorf("%s: %w", l.dir, ErrClosed)
+	}
+	return nil
 }
 
-// OpenOptions say what is known about a log before it is opened.
-type OpenOptions struct {
-	// DurableOffset is the highest of what is known to have been durable: recovery point, high watermark, snapshot end.
-	// Damage below it is rot and is never cut away.
-	DurableOffset int64
-	// Clean: the log was closed in order (.kafka_cleanshutdown). Otherwise everything from the segment that holds
-	// RecoveryPoint on is read and checked, and its indexes are written again.
-	Clean bool
-	// RecoveryPoint is where checking starts after an unclean stop. 0 checks the whole log.
-	RecoveryPoint int64
-	// StartOffset is the checkpointed log start offset; 0 if there is none.
-	StartOffset int64
-	// CutHoles lets the log be cut at damage at or past DurableOffset even where sound batches follow it. For logs that
-	// don't fsync each append and lean on other replicas: there, a power loss leaves holes. Such a log does not fsync a
-	// full segment as it rolls either. Without it the rule of the metadata log holds, and damage refuses.
-	CutHoles bool
-	// SyncEpochs makes a new leader epoch durable before AssignEpoch returns (metadata log).
-	SyncEpochs bool
-	// NowMs is the time for producer expiry while producer state is loaded.
-	NowMs int64
+// StartOffset is the first offset that may be read.
+func (l *Log) StartOffset() int64 { return l.view().start }
+
+// EndOffset is the log end offset: what the next record gets.
+func (l *Log) EndOffset() int64 { return l.view().end }
+
+// FlushedOffset is exclusive: everything below it is durable.
+func (l *Log) FlushedOffset() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.flushed
 }
 
-// RecoveryReport says what opening did, for the log of the node and for tests.
-type RecoveryReport struct {
-	Created         bool // there was no log
-	CheckedSegments int  // read whole and checked
-	RebuiltIndexes  int
-	CutBytes        int64 // torn bytes removed from the end
-	CutOffset       int64 // where, if CutBytes > 0 or segments were dropped
-	CutReason       string
-	DroppedSegments int // with CutHoles: whole segments behind a hole
-	RebuiltEpochs   bool
+// EndMetadata is EndOffset with its place.
+func (l *Log) EndMetadata() OffsetMetadata {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	s := l.active()
+	return OffsetMetadata{Offset: l.end, SegmentBase: s.base, Position: s.size.Load()}
 }
 
-// Origin says who makes the batches of AppendLeader.
-type Origin int8
-
-// Origins.
-const (
-	OriginClient      Origin = iota // checked by the topic's rules and by producer state
-	OriginCoordinator               // this broker's own records: trusted, producer state applies
-	OriginRaft                      // the metadata log's leader: offsets are already set and must continue the log
-)
-
-// AppendOptions belong to one AppendLeader.
-type AppendOptions struct {
-	Origin Origin
-	// MaxDecompressedBytes bounds the check of one compressed batch; 0: record.DefaultMaxDecompressed.
-	MaxDecompressedBytes int
+// Config is the policy in force.
+func (l *Log) Config() LogConfig {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.cfg
 }
 
-// AppendInfo says what an append did.
-type AppendInfo struct {
-	First, Last   int64 // offsets of the first and last record
-	MaxTimestamp  int64 // largest timestamp, -1 for none
-	LogAppendTime int64 // -1 unless the topic uses it
-	StartOffset   int64 // log start offset
-	Bytes         int
-	// Duplicate: an idempotent producer sent these again; nothing was written, First and Last are the first time's.
-	Duplicate bool
+// SetConfig changes the policy at run time.
+func (l *Log) SetConfig(cfg LogConfig) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cfg = cfg
 }
 
-// OffsetMetadata is an offset and where it lies.
-type OffsetMetadata struct {
-	Offset      int64
-	SegmentBase int64
-	Position    int64 // bytes in that segment's file
+// Size is the bytes of all segment files.
+func (l *Log) Size() (n int64) {
+	for _, s := range l.view().segments {
+		n += s.size.Load()
+	}
+	return n
 }
 
-// EpochEntry is one line of the leader-epoch cache.
-type EpochEntry struct {
-	Epoch       int32
-	StartOffset int64
+// SegmentCount is the number of segments, the active one included.
+func (l *Log) SegmentCount() int { return len(l.view().segments) }
+
+// SegmentBases are the base offsets of the segments, ascending.
+func (l *Log) SegmentBases() []int64 {
+	segs := l.view().segments
+	out := make([]int64, len(segs))
+	for i, s := range segs {
+		out[i] = s.base
+	}
+	return out
 }
 
-// TimestampOffset is an answer to "which record is the first at or after this time".
-type TimestampOffset struct {
-	Timestamp int64
-	Offset    int64
-	Epoch     int32 // leader epoch, -1 if unknown
+// LatestEpoch is the newest leader epoch in the cache; (-1, -1) and false if there is none.
+func (l *Log) LatestEpoch() (EpochEntry, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.epochs.latest()
 }
 
-// ProducerState is what a log knows about one producer, for DescribeProducers.
-type ProducerState struct {
-	ProducerID         int64
-	Epoch              int16
-	LastSequence       int32
-	LastTimestamp      int64
-	CoordinatorEpoch   int32
-	CurrentTxnFirstOff int64 // -1: no open transaction
+// Epochs is a copy of the cache.
+func (l *Log) Epochs() []EpochEntry {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.epochs.entries)
+}
+
+// EndOffsetFor answers OffsetForLeaderEpoch: the largest epoch known that isn't past the asked one, and where it ends
+// (exclusive). An epoch older than all known ends where the oldest begins. (-1, -1) when nothing is known, as for an
+// epoch past the latest.
+func (l *Log) EndOffsetFor(epoch int32) (int32, int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.epochs.endOffsetFor(epoch, l.end)
+}
+
+// EpochAt is the leader epoch of the record at offset, -1 if unknown.
+func (l *Log) EpochAt(offset int64) int32 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.epochs.at(offset)
+}
+
+// AssignEpoch records that epoch starts at startOffset. An epoch that isn't newer is no error and does nothing.
+func (l *Log) AssignEpoch(epoch int32, startOffset int64) error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	if err := l.writable(); err != nil {
+		return err
+	}
+	return l.assignEpoch(epoch, startOffset)
+}
+
+func (l *Log) assignEpoch(epoch int32, startOffset int64) error {
+	if last, ok := l.epochs.latest(); epoch < 0 || ok && epoch <= last.Epoch { // the writer may read without mu
+		return nil
+	}
+	l.mu.Lock()
+	l.epochs.assign(epoch, startOffset)
+	l.mu.Unlock()
+	return l.writeEpochs()
+}
+
+// writeEpochs brings the checkpoint file up to date.
+func (l *Log) writeEpochs() error {
+	l.epochFile.Lock()
+	defer l.epochFile.Unlock()
+	name := path.Join(l.dir, LeaderEpochFile)
+	l.mu.Lock()
+	data := formatEpochs(l.epochs.entries)
+	l.epochsLazy = !l.opt.SyncEpochs
+	l.mu.Unlock()
+	if !l.opt.SyncEpochs {
+		return replaceFileLazily(l.fs, name, data)
+	}
+	if err := replaceFile(l.fs, name, data); err != nil {
+		return l.poisonWith("leader epoch checkpoint", err)
+	}
+	return nil
+}
+
+// Producers is a copy of the producer state.
+func (l *Log) Producers() []ProducerState {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.producers.list()
+}
+
+// FirstUnstableOffset is the first offset of the earliest open transaction; false if none is open.
+func (l *Log) FirstUnstableOffset() (int64, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.producers.firstUnstable()
+}
+
+// ExpireProducers forgets producers that were silent for ProducerExpirationMs and have no open transaction.
+func (l *Log) ExpireProducers(nowMs int64) int {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.producers.expire(nowMs, l.cfg.ProducerExpirationMs)
+}
+
+// Flush makes everything up to EndOffset (as it was at the call) durable and moves FlushedOffset there.
+// A failed fsync poisons the log for ever.
+func (l *Log) Flush() error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	return l.flushLocked()
+}
+
+// flushLocked needs flushMu.
+func (l *Log) flushLocked() error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return fmt.Errorf("%s: %w", l.dir, ErrClosed)
+	}
+	end, segs, dirs, lazy := l.end, l.segments, l.needDir, l.epochsLazy
+	if l.flushed == end && !dirs && !lazy {
+		l.mu.Unlock()
+		return nil
+	}
+	l.needDir = false
+	sizes := make([]int64, 0, 8)
+	for _, s := range segs {
+		sizes = append(sizes, s.size.Load())
+	}
+	l.mu.Unlock()
+
+	for i, s := range segs {
+		if err := s.sync(sizes[i], i < len(segs)-1); err != nil {
+			return l.poisonWith("fsync", err)
+		}
+	}
+	if lazy {
+		if err := l.syncEpochs(); err != nil {
+			return err
+		}
+	}
+	if dirs {
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return l.poisonWith("fsync of the folder", err)
+		}
+	}
+	l.mu.Lock()
+	l.flushed = max(l.flushed, end)
+	l.mu.Unlock()
+	return nil
+}
+
+// syncEpochs makes the epoch checkpoint durable that was written lazily.
+func (l *Log) syncEpochs() error {
+	l.epochFile.Lock()
+	defer l.epochFile.Unlock()
+	l.mu.Lock()
+	data := formatEpochs(l.epochs.entries)
+	l.epochsLazy = false
+	l.mu.Unlock()
+	if err := replaceFile(l.fs, path.Join(l.dir, LeaderEpochFile), data); err != nil {
+		return l.poisonWith("leader epoch checkpoint", err)
+	}
+	return nil
+}
+
+// sync makes the first size bytes durable, and the indexes of an inactive segment: they aren't checked when a recovery
+// point lies behind it.
+func (s *segment) sync(size int64, inactive bool) error {
+	if s.synced < size {
+		if err := s.file.Sync(); err != nil {
+			return err
+		}
+		s.synced = size
+	}
+	if inactive && !s.indexSynced {
+		if err := errors.Join(s.offsets.sync(), s.times.sync()); err != nil {
+			return err
+		}
+		s.indexSynced = true
+	}
+	return nil
+}
+
+// Close flushes, writes the producer snapshot, brings index files to what Kafka leaves at a clean stop, and closes.
+// A poisoned log is only closed, and its error returned. Slices handed out can't be read afterwards.
+func (l *Log) Close() error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	if err := l.Err(); err != nil {
+		return errors.Join(err, l.closeFiles())
+	}
+	l.mu.RLock()
+	closed := l.closed
+	l.mu.RUnlock()
+	if closed {
+		return nil
+	}
+	err := l.active().seal()
+	if err == nil {
+		err = l.flushLocked()
+	}
+	if err == nil {
+		err = l.takeProducerSnapshot(l.end)
+	}
+	return errors.Join(err, l.closeFiles())
+}
+
+// Abandon closes the files without writing anything: for a log that is to be deleted, or is poisoned.
+func (l *Log) Abandon() error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	return l.closeFiles()
+}
+
+func (l *Log) closeFiles() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	pending := l.pending
+	l.pending = nil
+	l.mu.Unlock()
+	var err error
+	for _, s := range l.segments {
+		err = errors.Join(err, s.close())
+	}
+	for _, s := range pending {
+		err = errors.Join(err, s.remove())
+	}
+	return err
 }

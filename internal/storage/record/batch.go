@@ -245,6 +245,13 @@ func (b Batch) SetLogAppendTime(ms int64) {
 	b.sealCRC()
 }
 
+// SetCreateTime makes the timestamps the producer's own, the largest of them ms, and computes the CRC again.
+func (b Batch) SetCreateTime(ms int64) {
+	b.putAttributes(uint16(b.Attributes()) &^ attrLogAppendTime)
+	binary.BigEndian.PutUint64(b[posMaxTimestamp:], uint64(ms))
+	b.sealCRC()
+}
+
 func (b Batch) putAttributes(v uint16) { binary.BigEndian.PutUint16(b[posAttributes:], v) }
 func (b Batch) putSize()               { binary.BigEndian.PutUint32(b[posLength:], uint32(len(b)-lengthPrefix)) }
 func (b Batch) sealCRC()               { binary.BigEndian.PutUint32(b[posCRC:], b.computeCRC()) }

@@ -24,14 +24,20 @@ var ErrBatchTooLarge = fmt.Errorf("batch is larger than max.message.bytes")
 //
 // Errors wrap ErrCorrupt, ErrInvalid, ErrTimestamp, ErrBatchTooLarge or ErrTooLarge.
 func ValidateProduce(b Batch, o ProduceOptions) error {
+	_, err := InspectProduce(b, o)
+	return err
+}
+
+// InspectProduce is ValidateProduce, and returns the largest timestamp of the records (the header's is only a claim).
+func InspectProduce(b Batch, o ProduceOptions) (maxTimestamp int64, err error) {
 	if o.MaxBatchBytes > 0 && len(b) > o.MaxBatchBytes {
-		return fmt.Errorf("%d bytes, at most %d: %w", len(b), o.MaxBatchBytes, ErrBatchTooLarge)
+		return 0, fmt.Errorf("%d bytes, at most %d: %w", len(b), o.MaxBatchBytes, ErrBatchTooLarge)
 	}
 	if err := b.Validate(); err != nil {
-		return err
+		return 0, err
 	}
 	if err := validateProduceHeader(b, o); err != nil {
-		return err
+		return 0, err
 	}
 	data := []byte(b[HeaderSize:])
 	if b.Compression() != None {
@@ -39,7 +45,7 @@ func ValidateProduce(b Batch, o ProduceOptions) error {
 		defer putScratch(buf)
 		out, err := Decompress((*buf)[:0], b.Compression(), data, o.MaxDecompressedBytes)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		*buf, data = out, out
 	}
@@ -68,12 +74,13 @@ func validateProduceHeader(b Batch, o ProduceOptions) error {
 	return nil
 }
 
-func validateRecords(b Batch, data []byte, o ProduceOptions) error {
+func validateRecords(b Batch, data []byte, o ProduceOptions) (int64, error) {
+	maxTs := NoTimestamp
 	count, want := b.Count(), int32(0)
 	for ; want < count; want++ {
 		body, rest, err := cutRecord(data)
 		if err != nil {
-			return fmt.Errorf("record %d of %d: %w", want, count, err)
+			return 0, fmt.Errorf("record %d of %d: %w", want, count, err)
 		}
 		d := decoder{buf: body}
 		d.int8()
@@ -88,21 +95,23 @@ func validateRecords(b Batch, data []byte, o ProduceOptions) error {
 		}
 		switch {
 		case d.bad || len(d.buf) > 0:
-			return fmt.Errorf("%w: record %d of %d is malformed", ErrInvalid, want, count)
+			return 0, fmt.Errorf("%w: record %d of %d is malformed", ErrInvalid, want, count)
 		case offsetDelta != want:
-			return fmt.Errorf("%w: record %d has offset delta %d", ErrInvalid, want, offsetDelta)
+			return 0, fmt.Errorf("%w: record %d has offset delta %d", ErrInvalid, want, offsetDelta)
 		case key == nil && o.RequireKeys && !b.IsControl():
-			return fmt.Errorf("%w: record %d has no key, the topic is compacted", ErrInvalid, want)
+			return 0, fmt.Errorf("%w: record %d has no key, the topic is compacted", ErrInvalid, want)
 		}
-		if err := checkTimestamp(b.timestamp(tsDelta), o); err != nil {
-			return fmt.Errorf("record %d: %w", want, err)
+		ts := b.timestamp(tsDelta)
+		maxTs = max(maxTs, ts)
+		if err := checkTimestamp(ts, o); err != nil {
+			return 0, fmt.Errorf("record %d: %w", want, err)
 		}
 		data = rest
 	}
 	if len(data) > 0 {
-		return fmt.Errorf("%w: %d bytes after the last record", ErrInvalid, len(data))
+		return 0, fmt.Errorf("%w: %d bytes after the last record", ErrInvalid, len(data))
 	}
-	return nil
+	return maxTs, nil
 }
 
 func (d *decoder) headerCount() int32 {
