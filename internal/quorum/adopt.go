@@ -8,8 +8,6 @@ func (q *Quorum) adopt(l LeaderAndEpoch, endpoints []Endpoint) {
 	case l.Epoch < e.Epoch || q.replacing:
 	case l.LeaderID >= 0 && l.LeaderID == q.local.ID:
 		q.adoptSelf(l.Epoch)
-	case l.LeaderID >= 0 && q.blank:
-		q.replaceDirectory(l)
 	case l.Epoch > e.Epoch:
 		q.adoptNewEpoch(l, endpoints)
 	case l.LeaderID < 0:

@@ -48,6 +48,9 @@ func (q *Quorum) handleFetchResponse(req *FetchRequest, resp *FetchResponse) boo
 	if req.FetchOffset != q.log.end {
 		return false // cannot happen: one fetch at a time, and only fetches move a follower's log
 	}
+	if q.blank {
+		return q.blankMeetsRecords(resp)
+	}
 	var ok bool
 	switch {
 	case resp.Diverging != nil && resp.Diverging.Epoch >= 0:

@@ -11,21 +11,29 @@ import "github.com/kraft-dev/kraft-operator/internal/uuid"
 //   - A log that is empty campaigns only with everybody's pre-votes and wins only with everybody's votes
 //     (newTally). So once a first record exists, every initial voter had voted, and had that vote on disk.
 //   - A voter is blank while it has neither quorum-state nor log. It keeps quorum-state unwritten until it votes,
-//     so that merely hearing of an epoch does not look like having taken part (persist).
-//   - So when a blank voter meets a candidate with records, or any leader, its own part in the formation is lost. It
-//     grants nothing (mayGrant), and on learning of a leader it takes a new directory id and observes.
+//     so that merely hearing of an epoch or a leader does not look like having taken part (persist).
+//   - So when a blank voter meets a log that is not empty, its own part in the formation is lost. It grants
+//     nothing to a candidate with records (mayGrant), and when a leader shows it records it takes a new directory
+//     id and observes.
 //
 // A blank voter can't become unblank by helping a latecomer whose log is still empty: some voter has a record
-// and refuses that latecomer its pre-vote, so it never asks for a vote.
+// and refuses that latecomer its pre-vote, so it never asks for a vote. And as long as no one has a record, the word
+// that somebody leads is not enough to give up an identity: that leader's disk may be the one that was lost, and
+// forming again takes all of them.
 
-// replaceDirectory gives up this disk's identity: it is not the disk that voted.
-func (q *Quorum) replaceDirectory(l LeaderAndEpoch) {
-	q.note(NoteWarn, "node %d leads epoch %d, but this voter's disk is blank: it was lost and formatted again. "+
-		"Taking a new directory id in place of %s, to observe", l.LeaderID, l.Epoch, q.local.DirectoryID)
+// blankMeetsRecords gives up this disk's identity, on proof that it is not the disk that voted.
+func (q *Quorum) blankMeetsRecords(resp *FetchResponse) bool {
+	if len(resp.Batches) == 0 && resp.Snapshot == nil && resp.HighWatermark <= 0 {
+		return false
+	}
+	q.note(NoteWarn, "leader %d of epoch %d has records, but this voter's disk is blank: it was lost and formatted again. "+
+		"Taking a new directory id in place of %s, to observe", resp.Leader.LeaderID, resp.Leader.Epoch, q.local.DirectoryID)
 	q.replacing = true
+	q.election.LeaderID, q.leaderEndpoints = None, nil // found again under the new id
 	q.enter(Unattached)
 	q.electionDeadline = Never
 	q.out.emit(ReplaceDirectory{})
+	return true
 }
 
 func (q *Quorum) onDirectoryReplaced(id uuid.UUID) {

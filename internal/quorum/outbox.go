@@ -63,10 +63,9 @@ func (q *Quorum) note(level NoteLevel, format string, args ...any) {
 	q.out.fx = append(q.out.fx, Note{Level: level, Text: fmt.Sprintf(format, args...)})
 }
 
-// persist writes the election state. A blank voter that has neither voted nor followed keeps its disk blank: see
-// formation.go.
+// persist writes the election state. A blank voter that has not voted keeps its disk blank: see formation.go.
 func (q *Quorum) persist(wait bool) {
-	if q.blank && !q.election.Voted.Known() && q.election.LeaderID == None {
+	if q.blank && !q.election.Voted.Known() {
 		return
 	}
 	q.blank = false

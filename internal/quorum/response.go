@@ -86,9 +86,10 @@ func (q *Quorum) commonResponse(c connection, a *Answer) bool {
 	case a.Leader.Epoch > epoch || a.Error == FencedLeaderEpoch || a.Error == NotLeaderOrFollower:
 		q.adopt(a.Leader, endpoints)
 		return false
-	case a.Leader.LeaderID >= 0 && q.election.LeaderID < 0:
+	case a.Leader.LeaderID >= 0 && (q.election.LeaderID < 0 || q.role == Unattached):
+		// News, or the address of a leader of which only the id was known.
 		q.adopt(a.Leader, endpoints)
-		return a.Error == NoError && !q.replacing
+		return a.Error == NoError
 	case a.Leader.LeaderID >= 0 && a.Leader.LeaderID != q.election.LeaderID:
 		q.adopt(a.Leader, endpoints) // a contradiction, reported there
 		return false

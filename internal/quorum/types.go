@@ -188,8 +188,8 @@ type Config struct {
 	HandoverTimeout    time.Duration // a leader that shuts down waits this long for a successor at its log end
 
 	// FormationSafe refuses amnesia while a quorum forms (a setting of ours): a candidate whose log is empty
-	// needs the votes of all voters, and a blank voter (no quorum-state, no log) helps nobody whose
-	// log is not empty and gives up its directory id on learning of a leader. Off, the rules are Kafka's.
+	// needs the votes of all voters, and a blank voter (no quorum-state, no log) helps nobody whose log is not
+	// empty and gives up its directory id when a leader shows it records. Off, the rules are Kafka's.
 	FormationSafe bool
 
 	KRaftVersions VersionRange // supported range of kraft.version; Kafka 4.3 has 0-1

@@ -1,0 +1,21 @@
+// Command cmd plays seeds of the quorum simulation: make sim SEEDS=n [SEED0=s].
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/kraft-dev/kraft-operator/internal/quorum/sim"
+)
+
+func main() {
+	seeds := flag.Int("seeds", 500, "how many seeds to play")
+	seed0 := flag.Uint64("seed0", 1, "the first seed")
+	lines := flag.Int("trace", 200, "lines of the story to print for a violation")
+	flag.Parse()
+	print := func(format string, args ...any) { fmt.Printf(format, args...) }
+	if sim.Report(*seed0, *seeds, *lines, print) > 0 {
+		os.Exit(1)
+	}
+}

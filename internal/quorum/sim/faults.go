@@ -1,0 +1,195 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
+)
+
+// plan schedules starts, writes and the first phase's faults.
+func (w *world) plan() {
+	together := w.chance(0.5)
+	for _, n := range w.nodes {
+		d := w.between(0, 2*time.Second)
+		if together {
+			d = w.between(0, 20*time.Millisecond)
+		}
+		w.after(d, n.start)
+	}
+	w.planWrite()
+	w.planFault()
+	w.planDescribe()
+	if w.s.wipes > 0 && w.chance(0.6) {
+		w.planWipe()
+	}
+}
+
+func (w *world) planWrite() {
+	w.after(w.between(0, 2*w.s.write), func() {
+		w.nodes[w.rng.IntN(len(w.nodes))].write()
+		if w.healed {
+			w.s.write = 200 * time.Millisecond // let everyone catch up
+		}
+		for _, n := range w.nodes {
+			if n.accumulator.open && w.chance(0.7) {
+				n.write()
+			}
+		}
+		w.planWrite()
+	})
+}
+
+func (w *world) planDescribe() {
+	w.after(w.between(0, 2*time.Second), func() {
+		n := w.nodes[w.rng.IntN(len(w.nodes))]
+		if n.up && n.frozenUntil <= w.now {
+			w.replyTo++
+			w.calls[w.replyTo] = call{from: n.id, to: n.id, incarnation: -1}
+			n.step(quorum.Request{ReplyTo: w.replyTo, Listener: "CONTROLLER", Message: &quorum.DescribeQuorumRequest{}})
+		}
+		w.planDescribe()
+	})
+}
+
+func (w *world) planFault() {
+	w.after(w.between(0, 2*w.s.between), func() {
+		if w.healed {
+			return
+		}
+		w.fault()
+		w.planFault()
+	})
+}
+
+// planWipe loses disks while the quorum forms, or later. Each is formatted again as the same initial voter, which is
+// the worst case, or with a directory id of its own.
+func (w *world) planWipe() {
+	at := w.between(0, 2*time.Second)
+	if w.chance(0.3) {
+		at = w.between(0, w.s.faults)
+	}
+	for i := range 1 + w.rng.IntN(w.s.wipes) {
+		w.after(at+w.between(0, time.Duration(i)*time.Second), func() {
+			if !w.healed {
+				w.wipe(w.nodes[i])
+			}
+		})
+	}
+}
+
+func (w *world) wipe(n *node) {
+	w.tracef("FAULT n%d loses its disk", n.id)
+	if n.up {
+		n.crash()
+	}
+	n.wiped = true
+	if len(n.disk.synced.log) > len(n.lost) {
+		n.lost = n.disk.synced.log
+	}
+	n.disk = disk{synced: image{directory: n.initialDirectory}}
+	if len(w.check.committed) > 0 && w.chance(0.2) { // whoever formats it knows that the quorum has formed
+		n.disk.synced.directory = w.randomUUID()
+	}
+	w.after(w.between(0, 2*time.Second), func() {
+		if !n.up {
+			n.start()
+		}
+	})
+}
+
+func (w *world) fault() {
+	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	if w.chance(0.4) { // the leader makes for better stories
+		for _, l := range w.nodes {
+			if l.up && l.q.Status().Role == quorum.Leader {
+				n = l
+			}
+		}
+	}
+	switch w.rng.IntN(10) {
+	case 0, 1, 2:
+		w.faultCrash(n)
+	case 3:
+		w.faultCutOne(n)
+	case 4:
+		w.faultPartition()
+	case 5:
+		if n.up {
+			n.frozenUntil = w.now + w.between(0, 4*time.Second)
+			w.tracef("FAULT n%d freezes until %s", n.id, n.frozenUntil)
+		}
+	case 6, 7:
+		if n.up && !n.leaving && n.frozenUntil <= w.now {
+			w.tracef("FAULT n%d leaves", n.id)
+			n.leave()
+		}
+	case 8:
+		if n.up && n.frozenUntil <= w.now {
+			w.tracef("FAULT n%d is asked to resign", n.id)
+			n.step(quorum.Resign{Epoch: n.q.Status().Epoch})
+		}
+	case 9:
+		w.faultRoll()
+	}
+}
+
+func (w *world) faultCrash(n *node) {
+	if !n.up {
+		return
+	}
+	w.tracef("FAULT n%d crashes", n.id)
+	n.crash()
+	w.after(w.between(0, 3*time.Second), func() {
+		if !n.up {
+			n.start()
+		}
+	})
+}
+
+// faultCutOne cuts the links of one node, one way or both.
+func (w *world) faultCutOne(n *node) {
+	way := w.rng.IntN(3)
+	w.tracef("FAULT n%d is cut off (%d)", n.id, way)
+	for _, o := range w.nodes {
+		if way != 1 {
+			w.cut[[2]int{n.id, o.id}] = true
+		}
+		if way != 0 {
+			w.cut[[2]int{o.id, n.id}] = true
+		}
+	}
+	w.after(w.between(0, 5*time.Second), w.heal)
+}
+
+func (w *world) faultPartition() {
+	side := map[int]bool{}
+	for _, n := range w.nodes {
+		side[n.id] = w.chance(0.5)
+	}
+	w.tracef("FAULT partition %v", side)
+	for _, a := range w.nodes {
+		for _, b := range w.nodes {
+			if side[a.id] != side[b.id] {
+				w.cut[[2]int{a.id, b.id}] = true
+			}
+		}
+	}
+	w.after(w.between(0, 5*time.Second), w.heal)
+}
+
+func (w *world) heal() {
+	w.tracef("links are whole")
+	clear(w.cut)
+}
+
+// faultRoll restarts everyone in turn, gracefully.
+func (w *world) faultRoll() {
+	w.tracef("FAULT rolling restart")
+	for i, n := range w.nodes {
+		w.after(time.Duration(i)*w.between(200*time.Millisecond, 2*time.Second), func() {
+			if n.up && !n.leaving && n.frozenUntil <= w.now {
+				n.leave()
+			}
+		})
+	}
+}

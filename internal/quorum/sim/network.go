@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
+)
+
+func (w *world) travelTime() time.Duration {
+	d := w.between(10*time.Microsecond, w.s.latency)
+	if w.chance(w.s.slow) {
+		d *= 10
+	}
+	return d
+}
+
+func (w *world) fsyncTime() time.Duration {
+	d := w.between(10*time.Microsecond, w.s.fsync)
+	if w.chance(0.01) {
+		d *= 10
+	}
+	return d
+}
+
+func (w *world) lost(from, to int) bool {
+	return w.cut[[2]int{from, to}] || w.chance(w.s.drop)
+}
+
+// transmit carries a request. A connection has two ends: what was sent to an earlier life of a node does not reach
+// the next one.
+func (w *world) transmit(n *node, e quorum.Send) {
+	to := w.nodeAt(e.To)
+	if to == nil {
+		w.check.fail("n%d sends to %+v, where nobody is", n.id, e.To)
+	}
+	fail := func(d time.Duration, f quorum.SendFailure) {
+		n.later(d, func() { n.step(quorum.SendFailed{Correlation: e.Correlation, Failure: f}) })
+	}
+	if v, ok := e.Message.(*quorum.VoteRequest); ok && v.PreVote && to.noPreVote {
+		fail(w.travelTime(), quorum.VersionMismatch)
+		return
+	}
+	if !to.up {
+		if w.chance(0.7) {
+			fail(w.travelTime(), quorum.Refused)
+		}
+		return
+	}
+	copies := 1
+	if w.chance(w.s.repeat) {
+		copies = 2
+	}
+	life := n.incarnation
+	for range copies {
+		if w.lost(n.id, to.id) {
+			if w.chance(0.2) {
+				fail(w.travelTime(), quorum.Disconnected)
+			}
+			continue
+		}
+		to.later(w.travelTime(), func() {
+			w.replyTo++
+			w.calls[w.replyTo] = call{from: n.id, to: to.id, incarnation: life, correlation: e.Correlation}
+			to.step(quorum.Request{ReplyTo: w.replyTo, Listener: "CONTROLLER", Message: to.received(e.Message)})
+		})
+	}
+}
+
+// received is a request as the receiver's version of the RPC shows it.
+func (n *node) received(m quorum.Message) quorum.Message {
+	if f, ok := m.(*quorum.FetchRequest); ok && n.w.nodes[f.Replica.ID].oldFetch {
+		c := *f
+		c.HighWatermark = quorum.NoHighWatermark
+		return &c
+	}
+	return m
+}
+
+// answer carries a reply back.
+func (w *world) answer(n *node, e quorum.Reply) {
+	c, ok := w.calls[e.ReplyTo]
+	if !ok {
+		w.check.fail("n%d answers request %d, which is not open", n.id, e.ReplyTo)
+	}
+	delete(w.calls, e.ReplyTo)
+	w.check.reply(n, e.Message)
+	from := w.nodes[c.from]
+	if from.incarnation != c.incarnation || !from.up {
+		return
+	}
+	copies := 1
+	if w.chance(w.s.repeat) {
+		copies = 2
+	}
+	for range copies {
+		if w.lost(n.id, from.id) {
+			continue
+		}
+		from.later(w.travelTime(), func() {
+			from.step(quorum.Response{Correlation: c.correlation, Message: w.parse(e.Message)})
+		})
+	}
+}
+
+// parse is the receiving driver's work: it checks and describes the batches.
+func (w *world) parse(m quorum.Message) quorum.Message {
+	f, ok := m.(*quorum.FetchResponse)
+	if !ok {
+		return m
+	}
+	c := *f
+	if len(c.Data) > 0 && w.chance(w.s.drop/10) {
+		c.Data, c.Corrupt = nil, true
+	}
+	for data := c.Data; len(data) > 0; data = data[batchSize:] {
+		c.Batches = append(c.Batches, w.batches[decodeBatch(data)].info)
+	}
+	return &c
+}
+
+func (w *world) nodeAt(to quorum.Node) *node {
+	for _, n := range w.nodes {
+		if e := endpoints(n.id)[0]; e.Host == to.Host && e.Port == to.Port {
+			return n
+		}
+	}
+	return nil
+}

@@ -1,0 +1,358 @@
+package sim
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
+	"github.com/kraft-dev/kraft-operator/internal/uuid"
+)
+
+// node is a process with a disk: the driver of one engine.
+type node struct {
+	w                *world
+	id               int
+	initial          quorum.VoterSet
+	initialDirectory uuid.UUID
+	controller       bool
+	oldFetch         bool    // speaks Fetch before version 18
+	noPreVote        bool    // speaks Vote before version 2
+	drift            float64 // of its clock
+
+	disk        disk
+	up          bool
+	incarnation int // counts starts; happenings of an earlier life are dropped
+	booted      time.Duration
+	frozenUntil time.Duration
+	q           *quorum.Quorum
+	tickAt      quorum.Instant
+	leaving     bool
+	wiped       bool      // its disk was lost at least once
+	lost        []batchID // what was on it: a leader may count an acknowledgement from before
+
+	accumulator accumulator
+	flushing    bool
+	flushNext   *quorum.Flush
+	committed   quorum.Offset
+	verified    int // batches of its log compared with what is committed
+}
+
+// accumulator gives offsets while the node leads.
+type accumulator struct {
+	open  bool
+	epoch quorum.Epoch
+	next  quorum.Offset
+	held  []batchID
+}
+
+func (n *node) directory() uuid.UUID { return n.disk.synced.directory }
+
+func (n *node) key() quorum.ReplicaKey {
+	return quorum.ReplicaKey{ID: quorum.NodeID(n.id), DirectoryID: n.directory()}
+}
+
+// clock is the node's monotonic time.
+func (n *node) clock() quorum.Instant {
+	return quorum.Instant(float64(n.w.now-n.booted) * n.drift)
+}
+
+// start opens the disk and begins a life.
+func (n *node) start() {
+	w := n.w
+	n.incarnation++
+	n.up, n.leaving, n.booted, n.frozenUntil = true, false, w.now, 0
+	n.disk.log = append([]batchID(nil), n.disk.synced.log...)
+	n.disk.writes, n.disk.pending = nil, nil
+	n.accumulator, n.flushing, n.flushNext = accumulator{}, false, nil
+	n.committed, n.verified, n.tickAt = -1, 0, 0
+
+	cfg := quorum.DefaultConfig()
+	cfg.ClusterID = "sim"
+	cfg.NodeID, cfg.DirectoryID = quorum.NodeID(n.id), n.directory()
+	cfg.Endpoints, cfg.Listener = endpoints(n.id), "CONTROLLER"
+	cfg.Controller = n.controller
+	cfg.FormationSafe = w.s.formationSafe
+	if !n.controller {
+		cfg.Endpoints = nil
+	}
+	if w.s.kraftVersion == 0 {
+		cfg.StaticVoters = n.initial
+	} else {
+		for i := range w.s.voters {
+			e := endpoints(i)[0]
+			cfg.BootstrapServers = append(cfg.BootstrapServers, quorum.Node{Host: e.Host, Port: e.Port})
+		}
+	}
+	q, err := quorum.New(cfg, n.disk.synced.election, n.logState(), w.rng.Uint64())
+	if err != nil {
+		w.check.fail("n%d does not start: %v", n.id, err)
+	}
+	n.q = q
+	w.tracef("n%d starts as %s, %d batches, election %+v", n.id, n.key(), len(n.disk.log), n.disk.synced.election)
+	n.step(quorum.Start{})
+}
+
+// logState describes the log as opening it finds it.
+func (n *node) logState() quorum.LogState {
+	var s quorum.LogState
+	level := n.w.s.kraftVersion
+	if level > 0 && n.id < n.w.s.voters {
+		s.Control = append(s.Control,
+			quorum.ControlAt{Offset: -1, Record: quorum.ControlRecord{KRaftVersion: &level}},
+			quorum.ControlAt{Offset: -1, Record: quorum.ControlRecord{Voters: &n.initial}})
+	}
+	for _, id := range n.disk.log {
+		b := n.w.batches[id].info
+		if k := len(s.Epochs); k == 0 || s.Epochs[k-1].Epoch < b.Epoch {
+			s.Epochs = append(s.Epochs, quorum.EpochStart{Epoch: b.Epoch, Start: b.Base})
+		}
+		for i, r := range b.Control {
+			s.Control = append(s.Control, quorum.ControlAt{Offset: b.Base + quorum.Offset(i), Record: r})
+		}
+		s.EndOffset = b.Last + 1
+	}
+	return s
+}
+
+// step feeds one event and carries out its effects.
+func (n *node) step(ev quorum.Event) {
+	w := n.w
+	w.steps++
+	before := n.q.Status()
+	fx := n.q.Step(n.clock(), ev)
+	if w.trace != nil {
+		w.traceStep(n, ev, before, fx)
+	}
+	for _, e := range fx {
+		n.carryOut(e)
+	}
+	w.check.afterStep(n)
+	n.scheduleTick()
+}
+
+// later runs do in this life of the node, after a freeze if there is one.
+func (n *node) later(d time.Duration, do func()) {
+	life := n.incarnation
+	var run func()
+	run = func() {
+		switch {
+		case !n.up || n.incarnation != life:
+		case n.frozenUntil > n.w.now:
+			n.w.after(n.frozenUntil-n.w.now, run)
+		default:
+			do()
+		}
+	}
+	n.w.after(d, run)
+}
+
+func (n *node) scheduleTick() {
+	d := n.q.Deadline()
+	if d == n.tickAt || d == quorum.Never {
+		n.tickAt = d
+		return
+	}
+	n.tickAt = d
+	wait := time.Duration(float64(d-n.clock())/n.drift) + time.Microsecond
+	n.later(wait, func() {
+		if n.tickAt == d {
+			n.tickAt = -1
+			n.step(quorum.Tick{})
+		}
+	})
+}
+
+// carryOut is the driver: one case an effect.
+func (n *node) carryOut(e quorum.Effect) {
+	w := n.w
+	switch e := e.(type) {
+	case quorum.PersistElection:
+		n.disk.pending = append(n.disk.pending, e)
+		n.later(w.fsyncTime(), func() {
+			w.check.persisted(n, n.disk.persisted(e.Seq))
+			n.step(quorum.ElectionPersisted{Seq: e.Seq})
+		})
+	case quorum.Append:
+		n.append(e)
+	case quorum.Truncate:
+		n.truncate(e.To)
+	case quorum.Flush:
+		n.flush(e)
+	case quorum.Read:
+		data := n.read(e)
+		n.later(w.between(0, w.s.fsync/4), func() { n.step(quorum.ReadDone{Token: e.Token, Data: data}) })
+	case quorum.Send:
+		w.check.send(n, e)
+		w.transmit(n, e)
+	case quorum.Reply:
+		w.answer(n, e)
+	case quorum.Committed:
+		w.check.commit(n, e.HighWatermark)
+	case quorum.LeaderChanged:
+		n.accumulator = accumulator{}
+		if int(e.LeaderID) == n.id {
+			n.accumulator = accumulator{open: true, epoch: e.Epoch, next: e.NextOffset}
+			w.check.elected(n, e)
+		}
+	case quorum.ReplaceDirectory:
+		if !w.s.formationSafe || !n.wiped {
+			w.check.fail("n%d gives up its directory without having lost it", n.id)
+		}
+		n.later(w.fsyncTime(), func() {
+			n.disk.synced.directory = w.randomUUID()
+			n.step(quorum.DirectoryReplaced{DirectoryID: n.directory()})
+		})
+	case quorum.ShutdownComplete:
+		n.later(w.between(0, time.Millisecond), func() { n.stop(w.chance(0.5)) })
+	case quorum.Note:
+		if e.Level == quorum.NoteError {
+			w.check.fail("n%d reports a contradiction: %s", n.id, e.Text)
+		}
+	}
+}
+
+func (n *node) append(e quorum.Append) {
+	w := n.w
+	if end := n.end(); e.Base != end {
+		w.check.fail("n%d appends at %d, its log ends at %d", n.id, e.Base, end)
+	}
+	if e.Control != nil {
+		w.batches = append(w.batches, batch{info: quorum.BatchInfo{
+			Base: e.Base, Last: e.End - 1, Epoch: e.Epoch, Size: batchSize, Control: e.Control}})
+		n.appendBatch(batchID(len(w.batches) - 1))
+		return
+	}
+	if len(e.Data) != batchSize*len(e.Batches) {
+		w.check.fail("n%d appends %d bytes for %d batches", n.id, len(e.Data), len(e.Batches))
+	}
+	for i := range e.Batches {
+		n.appendBatch(decodeBatch(e.Data[i*batchSize:]))
+	}
+	if end := n.end(); end != e.End {
+		w.check.fail("n%d's log ends at %d after an append to %d", n.id, end, e.End)
+	}
+}
+
+func (n *node) appendBatch(id batchID) {
+	n.w.check.append(n, id)
+	n.disk.append(id)
+}
+
+func (n *node) truncate(to quorum.Offset) {
+	k := len(n.disk.log)
+	for k > 0 && n.w.batches[n.disk.log[k-1]].info.Last >= to {
+		k--
+	}
+	n.w.check.truncate(n, to, k)
+	n.disk.truncate(k)
+	n.verified = min(n.verified, k)
+}
+
+func (n *node) end() quorum.Offset { return n.w.endOf(n.disk.log) }
+
+func (w *world) endOf(log []batchID) quorum.Offset {
+	if k := len(log); k > 0 {
+		return w.batches[log[k-1]].info.Last + 1
+	}
+	return 0
+}
+
+// flush syncs in the background, one at a time, the latest request next.
+func (n *node) flush(e quorum.Flush) {
+	if n.flushing {
+		n.flushNext = &e
+		return
+	}
+	n.flushing = true
+	mark := n.disk.mark()
+	n.later(n.w.fsyncTime(), func() {
+		n.disk.sync(mark)
+		n.flushing = false
+		if next := n.flushNext; next != nil {
+			n.flushNext = nil
+			n.flush(*next)
+		}
+		n.step(quorum.Flushed{Seq: e.Seq})
+	})
+}
+
+// read returns a few batches from an offset, by id.
+func (n *node) read(e quorum.Read) []byte {
+	var data []byte
+	limit := 1 + n.w.rng.IntN(20)
+	if n.w.healed {
+		limit = 1 << 20
+	}
+	for _, id := range n.disk.log {
+		if n.w.batches[id].info.Last >= e.From && limit > 0 {
+			data = binary.BigEndian.AppendUint32(data, uint32(id))
+			limit--
+		}
+	}
+	return data
+}
+
+const batchSize = 4
+
+func decodeBatch(data []byte) batchID { return batchID(binary.BigEndian.Uint32(data)) }
+
+// write lets a client's records into the accumulator, and hands over what it holds.
+func (n *node) write() {
+	a := &n.accumulator
+	if !n.up || !a.open || n.leaving {
+		return
+	}
+	w := n.w
+	for range 1 + w.rng.IntN(2) {
+		count := quorum.Offset(1 + w.rng.IntN(3))
+		w.values++
+		w.batches = append(w.batches, batch{
+			info:  quorum.BatchInfo{Base: a.next, Last: a.next + count - 1, Epoch: a.epoch, Size: batchSize},
+			value: w.values,
+		})
+		a.held = append(a.held, batchID(len(w.batches)-1))
+		a.next += count
+	}
+	n.later(w.between(0, 3*time.Millisecond), n.propose)
+}
+
+func (n *node) propose() {
+	a := &n.accumulator
+	if !a.open || len(a.held) == 0 {
+		return
+	}
+	p := quorum.Propose{Epoch: a.epoch}
+	for _, id := range a.held {
+		p.Batches = append(p.Batches, n.w.batches[id].info)
+		p.Data = binary.BigEndian.AppendUint32(p.Data, uint32(id))
+	}
+	a.held = nil
+	n.step(p)
+}
+
+// leave is SIGTERM: what was accepted is proposed, then the engine hands over; 5 s bound it.
+func (n *node) leave() {
+	n.leaving = true
+	n.propose()
+	n.step(quorum.Shutdown{})
+	n.later(5*time.Second, func() { n.stop(true) })
+}
+
+// stop ends a life. A clean stop syncs first.
+func (n *node) stop(clean bool) {
+	if clean {
+		n.disk.sync(n.disk.mark())
+	}
+	n.crash()
+	n.w.after(n.w.between(0, 2*time.Second), func() {
+		if !n.up {
+			n.start()
+		}
+	})
+}
+
+func (n *node) crash() {
+	n.up = false
+	n.w.check.persisted(n, n.disk.crash(n.w.rng))
+	n.w.tracef("n%d is down with %d batches", n.id, len(n.disk.log))
+}

@@ -1,0 +1,131 @@
+package sim
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
+)
+
+// Result is the outcome of one seed.
+type Result struct {
+	Seed      uint64
+	Events    int
+	Violation string // empty: none
+	Committed int    // batches
+	Elections int
+	Scenario  string
+	Trace     string // of a traced run
+}
+
+// healBound is how long a healed quorum may take to commit on every node: a few elections with split votes.
+const healBound = 60 * time.Second
+
+// Run plays one seed. With trace the whole story is in Result.Trace.
+func Run(seed uint64, trace bool) (res Result) {
+	var story *strings.Builder
+	if trace {
+		story = &strings.Builder{}
+	}
+	w := newWorld(seed, story)
+	res.Seed, res.Scenario = seed, w.s.String()
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case violation:
+			res.Violation = r.text
+		default:
+			res.Violation = fmt.Sprintf("panic: %v\n%s", r, debug.Stack())
+		}
+		res.Events, res.Committed, res.Elections = w.steps, len(w.check.committed), len(w.check.leaders)
+		if story != nil {
+			res.Trace = story.String()
+		}
+	}()
+	w.plan()
+	w.runUntil(w.s.faults, nil)
+	w.healAll()
+	w.runUntil(w.now+healBound, w.converged())
+	w.requireConverged()
+	return res
+}
+
+// healAll ends the first phase: whole links, no loss, everyone up and awake.
+func (w *world) healAll() {
+	w.tracef("HEALED")
+	w.healed = true
+	w.s.drop, w.s.repeat, w.s.slow = 0, 0, 0
+	clear(w.cut)
+	for _, n := range w.nodes {
+		n.frozenUntil = min(n.frozenUntil, w.now)
+		if !n.up {
+			n.start()
+		}
+	}
+}
+
+// converged reports, checking now and then, whether one leader commits something new on every node.
+func (w *world) converged() func() bool {
+	var goal quorum.Offset = -1
+	next := w.now
+	return func() bool {
+		if w.now < next {
+			return false
+		}
+		next = w.now + 50*time.Millisecond
+		if goal < 0 {
+			for _, n := range w.nodes {
+				if n.up && n.accumulator.open && n.committed > 0 {
+					goal = n.end() + 1
+				}
+			}
+			return false
+		}
+		for _, n := range w.nodes {
+			if !n.up || n.committed < goal {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+func (w *world) requireConverged() {
+	lowest := quorum.Offset(1 << 62)
+	var states []string
+	for _, n := range w.nodes {
+		if !n.up {
+			w.check.fail("n%d is down %s after healing", n.id, healBound)
+		}
+		lowest = min(lowest, n.committed)
+		s := n.q.Status()
+		states = append(states, fmt.Sprintf("n%d %s epoch %d leader %d hw %d end %d", n.id, s.Role, s.Epoch, s.LeaderID, s.HighWatermark, s.LogEndOffset))
+	}
+	if w.now >= w.s.faults+healBound || lowest <= 0 {
+		w.check.fail("no progress on every node %s after healing:\n  %s", healBound, strings.Join(states, "\n  "))
+	}
+}
+
+// Report plays seeds and prints what make sim promises. It returns the number of violations.
+func Report(seed0 uint64, seeds int, traceLines int, print func(format string, args ...any)) int {
+	events, violations := 0, 0
+	for seed := seed0; seed < seed0+uint64(seeds); seed++ {
+		res := Run(seed, false)
+		events += res.Events
+		if res.Violation == "" {
+			continue
+		}
+		violations++
+		res = Run(seed, true)
+		lines := strings.Split(strings.TrimRight(res.Trace, "\n"), "\n")
+		if len(lines) > traceLines {
+			lines = lines[len(lines)-traceLines:]
+		}
+		print("violation: seed=%d: %s\n  scenario: %s\n  replay: make sim SEEDS=1 SEED0=%d\n  the last %d lines of the story:\n%s\n",
+			seed, res.Violation, res.Scenario, seed, len(lines), strings.Join(lines, "\n"))
+	}
+	print("seeds=%d events=%d violations=%d\n", seeds, events, violations)
+	return violations
+}

@@ -1,0 +1,54 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// scenario is what a seed decides before anything happens.
+type scenario struct {
+	voters, observers int
+	kraftVersion      int16
+	formationSafe     bool
+	wipes             int // nodes whose disk may be lost
+	drop, repeat      float64
+	latency           time.Duration // at most, mostly
+	slow              float64       // chance of a message ten times as slow
+	fsync             time.Duration // at most, mostly
+	faults            time.Duration // length of the first phase
+	between           time.Duration // mean time between faults
+	write             time.Duration // mean time between proposals
+	oldPeers          float64
+	drift             bool
+}
+
+func newScenario(rng *rand.Rand) scenario {
+	pick := func(d ...time.Duration) time.Duration { return d[rng.IntN(len(d))] }
+	rate := func(p ...float64) float64 { return p[rng.IntN(len(p))] }
+	s := scenario{
+		voters:       []int{1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7}[rng.IntN(12)],
+		observers:    []int{0, 0, 1, 2}[rng.IntN(4)],
+		kraftVersion: []int16{0, 1, 1, 1}[rng.IntN(4)],
+		drop:         rate(0, 0, 0.01, 0.05, 0.2),
+		repeat:       rate(0, 0, 0.02, 0.1),
+		latency:      pick(time.Millisecond, 5*time.Millisecond, 50*time.Millisecond),
+		slow:         rate(0, 0.01, 0.1),
+		fsync:        pick(100*time.Microsecond, 5*time.Millisecond, 100*time.Millisecond),
+		faults:       pick(4*time.Second, 10*time.Second, 20*time.Second),
+		between:      pick(200*time.Millisecond, time.Second, 3*time.Second),
+		write:        pick(5*time.Millisecond, 30*time.Millisecond, 200*time.Millisecond),
+		oldPeers:     rate(0, 0, 0, 0.3),
+		drift:        rng.IntN(3) == 0,
+	}
+	s.formationSafe = s.kraftVersion > 0 && rng.IntN(2) == 0
+	if s.formationSafe {
+		s.wipes = (s.voters - 1) / 2
+	}
+	return s
+}
+
+func (s scenario) String() string {
+	return fmt.Sprintf("voters=%d observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s oldPeers=%g drift=%v",
+		s.voters, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.oldPeers, s.drift)
+}

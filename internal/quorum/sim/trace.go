@@ -1,0 +1,58 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
+)
+
+func (w *world) traceStep(n *node, ev quorum.Event, before quorum.Status, fx quorum.Effects) {
+	after := n.q.Status()
+	w.tracef("n%d %s", n.id, describeEvent(ev))
+	if before.Role != after.Role || before.Epoch != after.Epoch || before.LeaderID != after.LeaderID ||
+		before.HighWatermark != after.HighWatermark || before.LogEndOffset != after.LogEndOffset {
+		w.tracef("   = %s epoch %d leader %d hw %d end %d flushed %d", after.Role, after.Epoch, after.LeaderID,
+			after.HighWatermark, after.LogEndOffset, after.Flushed)
+	}
+	for _, e := range fx {
+		w.tracef("   > %s", describeEffect(e))
+	}
+}
+
+func describeEvent(ev quorum.Event) string {
+	switch ev := ev.(type) {
+	case quorum.Request:
+		return fmt.Sprintf("request #%d %s", ev.ReplyTo, describeMessage(ev.Message))
+	case quorum.Response:
+		return fmt.Sprintf("response ~%d %s", ev.Correlation, describeMessage(ev.Message))
+	}
+	return fmt.Sprintf("%T%+v", ev, ev)
+}
+
+func describeEffect(e quorum.Effect) string {
+	switch e := e.(type) {
+	case quorum.Send:
+		return fmt.Sprintf("send ~%d to %s(%d) %s", e.Correlation, e.To.Host, e.To.ID, describeMessage(e.Message))
+	case quorum.Reply:
+		return fmt.Sprintf("reply #%d %s", e.ReplyTo, describeMessage(e.Message))
+	case quorum.Append:
+		return fmt.Sprintf("append [%d,%d) epoch %d", e.Base, e.End, e.Epoch)
+	}
+	return fmt.Sprintf("%T%+v", e, e)
+}
+
+func describeMessage(m quorum.Message) string {
+	switch m := m.(type) {
+	case *quorum.FetchResponse:
+		s := fmt.Sprintf("FetchResponse %s/%s leader %+v hw %d bytes %d", m.TopError, m.Error, m.Leader, m.HighWatermark, len(m.Data))
+		if m.Diverging != nil {
+			s += fmt.Sprintf(" diverging %+v", *m.Diverging)
+		}
+		return s
+	case *quorum.FetchRequest:
+		return fmt.Sprintf("FetchRequest replica %d epoch %d offset %d/%d hw %d", m.Replica.ID, m.Epoch, m.FetchOffset, m.LastFetchedEpoch, m.HighWatermark)
+	case *quorum.VoteRequest:
+		return fmt.Sprintf("VoteRequest pre %v candidate %d epoch %d log %d/%d", m.PreVote, m.Candidate.ID, m.Epoch, m.LastOffset, m.LastOffsetEpoch)
+	}
+	return fmt.Sprintf("%T%+v", m, m)
+}
