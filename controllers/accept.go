@@ -1,0 +1,165 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+)
+
+// revisionsKept is how many accepted specs are kept.
+const revisionsKept = 5
+
+// acceptSpec compares the spec with what can be done. A part that can't is held back: the last accepted one goes on,
+// and status says which field, why, and the way out.
+func (r *Reconciler) acceptSpec(ctx context.Context, s *scope) (ctrl.Result, error) {
+	last, revisions, err := r.lastAccepted(ctx, s)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	st := &s.cluster.Status
+	st.HeldBack = nil
+	s.holdBack(last)
+	r.tellHeldBack(s)
+	if s.refused != "" {
+		return ctrl.Result{RequeueAfter: steadily}, nil
+	}
+	if len(st.HeldBack) == 0 {
+		st.AcceptedGeneration = s.cluster.Generation
+	}
+	s.image = cmp.Or(s.spec.Image, r.NodeImage)
+	st.Image = s.image
+	return ctrl.Result{}, r.keepAccepted(ctx, s, last, revisions)
+}
+
+// holdBack edits s.spec to what is carried out and lists what isn't.
+func (s *scope) holdBack(last *v1alpha1.KRaftClusterSpec) {
+	st := &s.cluster.Status
+	if have, want := int32(len(st.InitialVoters)), voterCount(&s.spec); want != have {
+		field := "spec.quorum.voters"
+		if s.spec.Quorum.Voters == nil {
+			field = "spec.controllers.replicas"
+		}
+		s.hold(field, "VotersCannotChangeYet", "the quorum has %d voters and goes on with them; put back %d (more controllers can observe: set spec.quorum.voters to %d)", have, have, have)
+		s.spec.Quorum.Voters = &have
+		if n := int32(len(s.pool(poolControllers).NodeIDs)); n > 0 && field == "spec.controllers.replicas" {
+			s.spec.Controllers.Replicas = n
+		}
+	}
+	if n := int32(len(s.pool(poolControllers).NodeIDs)); s.spec.Controllers.Replicas < n {
+		s.hold("spec.controllers.replicas", "ControllersStay", "%d controllers hold the metadata and stay; put back %d", n, n)
+		s.spec.Controllers.Replicas = n
+	}
+	if s.spec.Brokers != nil {
+		if n := int32(len(s.pool(poolBrokers).NodeIDs)); s.spec.Brokers.Replicas < n {
+			s.hold("spec.brokers.replicas", "BrokersHoldReplicas", "brokers may hold replicas that would be lost: %d stay; put back %d", n, n)
+			s.spec.Brokers.Replicas = n
+		}
+	}
+	if s.spec.Hibernated {
+		s.hold("spec.hibernated", "HibernationUnavailable", "this operator can't hibernate a cluster yet: it goes on running; set it to false")
+		s.spec.Hibernated = false
+	}
+	if err := s.checkSettings(); err != nil {
+		s.hold("spec.config", "InvalidSetting", "%v", err)
+		if last == nil {
+			s.refused = "spec.config: " + err.Error()
+		} else {
+			s.spec.Config, s.spec.Listeners = last.Config, last.Listeners
+			s.spec.Controllers.Template.Env = last.Controllers.Template.Env
+			if s.spec.Brokers != nil && last.Brokers != nil {
+				s.spec.Brokers.Template.Env = last.Brokers.Template.Env
+			}
+		}
+	}
+}
+
+// checkSettings tries the settings of one node of each kind.
+func (s *scope) checkSettings() error {
+	ports := map[string]int32{}
+	for _, l := range s.spec.Listeners {
+		ports[l.Name] = 30000
+	}
+	controller := &node{cluster: s.cluster.Name, id: firstController, controller: true, broker: s.combined(), template: s.spec.Controllers.Template, nodePorts: ports}
+	controller.name = nodeName(s.cluster.Name, true, controller.id)
+	if err := s.checkConfig(controller); err != nil {
+		return err
+	}
+	if s.spec.Brokers == nil {
+		return nil
+	}
+	broker := &node{cluster: s.cluster.Name, id: firstBroker, broker: true, template: s.spec.Brokers.Template, nodePorts: ports}
+	broker.name = nodeName(s.cluster.Name, false, broker.id)
+	return s.checkConfig(broker)
+}
+
+// tellHeldBack makes an event of each new refusal.
+func (r *Reconciler) tellHeldBack(s *scope) {
+	for _, h := range s.cluster.Status.HeldBack {
+		if !slices.Contains(s.written.HeldBack, h) {
+			r.event(s, nil, corev1.EventTypeWarning, h.Reason, "HoldBack", "%s: %s", h.Field, h.Message)
+		}
+	}
+}
+
+// lastAccepted reads the newest ControllerRevision: the spec that was carried out last.
+func (r *Reconciler) lastAccepted(ctx context.Context, s *scope) (*v1alpha1.KRaftClusterSpec, []appsv1.ControllerRevision, error) {
+	var list appsv1.ControllerRevisionList
+	if err := r.List(ctx, &list, client.InNamespace(s.cluster.Namespace), client.MatchingLabels{labelCluster: s.cluster.Name}); err != nil {
+		return nil, nil, fmt.Errorf("listing revisions: %w", err)
+	}
+	var ours []appsv1.ControllerRevision
+	for _, rev := range list.Items {
+		if metav1.IsControlledBy(&rev, s.cluster) {
+			ours = append(ours, rev)
+		}
+	}
+	slices.SortFunc(ours, func(a, b appsv1.ControllerRevision) int { return cmp.Compare(b.Revision, a.Revision) })
+	if len(ours) == 0 {
+		return nil, nil, nil
+	}
+	var spec v1alpha1.KRaftClusterSpec
+	if err := json.Unmarshal(ours[0].Data.Raw, &spec); err != nil {
+		return nil, ours, fmt.Errorf("revision %s: %w", ours[0].Name, err)
+	}
+	return &spec, ours, nil
+}
+
+// keepAccepted keeps the accepted spec as a revision of its own when it differs from the last.
+func (r *Reconciler) keepAccepted(ctx context.Context, s *scope, last *v1alpha1.KRaftClusterSpec, revisions []appsv1.ControllerRevision) error {
+	if last != nil && equality.Semantic.DeepEqual(*last, s.spec) {
+		return nil
+	}
+	raw, err := json.Marshal(s.spec)
+	if err != nil {
+		return fmt.Errorf("accepted spec: %w", err)
+	}
+	next := int64(1)
+	if len(revisions) > 0 {
+		next = revisions[0].Revision + 1
+	}
+	meta := s.meta(fmt.Sprintf("%s-spec-%d", s.cluster.Name, next))
+	if _, err := r.create(ctx, &appsv1.ControllerRevision{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "ControllerRevision"},
+		ObjectMeta: meta, Revision: next, Data: runtime.RawExtension{Raw: raw},
+	}); err != nil {
+		return err
+	}
+	for i := revisionsKept - 1; i < len(revisions); i++ {
+		if err := r.Delete(ctx, &revisions[i]); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("deleting revision %s: %w", revisions[i].Name, err)
+		}
+	}
+	return nil
+}

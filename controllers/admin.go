@@ -1,0 +1,156 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/controllers/plan"
+	"github.com/kraft-dev/kraft-operator/internal/admin"
+	"github.com/kraft-dev/kraft-operator/internal/uuid"
+)
+
+// Admin asks a running cluster. Addresses are host:port of pods.
+type Admin interface {
+	DescribeQuorum(ctx context.Context, controllers []string) (*admin.Quorum, error)
+	DescribeTopics(ctx context.Context, brokers []string) (*admin.Topics, error)
+}
+
+// How old an answer may be. Before a node is taken down it is asked again.
+const (
+	freshWhileBusy = 250 * time.Millisecond
+	freshWhenIdle  = 5 * time.Second
+)
+
+// views keeps the last answers of each cluster, so that a burst of passes doesn't ask as often.
+type views struct {
+	mu sync.Mutex
+	of map[types.NamespacedName]*view // guarded by mu
+}
+
+type view struct {
+	quorum   *plan.Quorum
+	topics   *plan.Partitions
+	quorumAt time.Time
+	topicsAt time.Time
+}
+
+func (v *views) get(key types.NamespacedName) *view {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.of == nil {
+		v.of = map[types.NamespacedName]*view{}
+	}
+	if v.of[key] == nil {
+		v.of[key] = &view{}
+	}
+	return v.of[key] // one worker a cluster: the view itself needs no lock
+}
+
+func (v *views) forget(key types.NamespacedName) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.of, key)
+}
+
+// ask fills in what the cluster says of itself. A cluster that doesn't answer makes the planners careful: nil.
+func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
+	v := r.views.get(types.NamespacedName{Namespace: s.cluster.Namespace, Name: s.cluster.Name})
+	if now := r.Now(); now.Sub(v.quorumAt) >= maxAge {
+		v.quorum, v.quorumAt = nil, now
+		if addrs := s.addresses(labelController, controllerPort); len(addrs) > 0 {
+			if q, err := r.Admin.DescribeQuorum(ctx, addrs); err == nil {
+				v.quorum = planQuorum(q)
+			}
+		}
+	}
+	if now := r.Now(); now.Sub(v.topicsAt) >= maxAge {
+		v.topics, v.topicsAt = nil, now
+		if addrs := s.addresses(labelBroker, s.internalPort()); len(addrs) > 0 {
+			if t, err := r.Admin.DescribeTopics(ctx, addrs); err == nil {
+				v.topics = planPartitions(t)
+			}
+		}
+	}
+	s.quorum, s.topics = v.quorum, v.topics
+}
+
+// addresses of the running pods of a role, Ready ones first.
+func (s *scope) addresses(role string, port int32) []string {
+	var pods []*corev1.Pod
+	for _, p := range s.pods {
+		if p.Labels[role] == "true" && p.Status.PodIP != "" && p.Status.Phase == corev1.PodRunning {
+			pods = append(pods, p)
+		}
+	}
+	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
+		if ra, rb := podReady(a), podReady(b); ra != rb {
+			if ra {
+				return -1
+			}
+			return 1
+		}
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	var out []string
+	for _, p := range pods {
+		out = append(out, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(int(port))))
+	}
+	return out
+}
+
+func (s *scope) internalPort() int32 {
+	for _, l := range s.spec.Listeners {
+		if l.Type == v1alpha1.ListenerInternal {
+			return l.Port
+		}
+	}
+	return 0
+}
+
+func planQuorum(q *admin.Quorum) *plan.Quorum {
+	out := &plan.Quorum{Leader: q.Leader, Epoch: q.LeaderEpoch, HighWatermark: q.HighWatermark}
+	convert := func(in []admin.Replica) (rs []plan.Replica) {
+		for _, r := range in {
+			dir := ""
+			if id := uuid.UUID(r.DirectoryID); !id.IsZero() {
+				dir = id.String()
+			}
+			rs = append(rs, plan.Replica{ID: r.ID, DirectoryID: dir, LogEndOffset: r.LogEndOffset, SinceFetch: r.SinceFetch})
+		}
+		slices.SortFunc(rs, func(a, b plan.Replica) int { return int(a.ID) - int(b.ID) })
+		return rs
+	}
+	out.Voters, out.Observers = convert(q.Voters), convert(q.Observers)
+	return out
+}
+
+func planPartitions(t *admin.Topics) *plan.Partitions {
+	out := &plan.Partitions{Unfenced: t.Unfenced, Short: map[int32]int{}, Example: map[int32]string{}}
+	for _, p := range t.Partitions {
+		if p.Leader < 0 {
+			out.Offline++
+		}
+		if len(p.Replicas) <= p.MinISR || len(p.ISR) > p.MinISR {
+			continue
+		}
+		for _, id := range p.ISR {
+			out.Short[id]++
+			if out.Example[id] == "" {
+				out.Example[id] = fmt.Sprintf("%s-%d", p.Topic, p.Partition)
+			}
+		}
+	}
+	return out
+}

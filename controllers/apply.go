@@ -1,0 +1,102 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ensure makes the API's object as obj says, and leaves in obj what the API has. It writes only where something
+// differs: the object isn't there, the operator wants something else than it applied last, or a hand changed a field
+// that the operator sets. Fields it doesn't set are left to others.
+func (r *Reconciler) ensure(ctx context.Context, obj client.Object) error {
+	kind := obj.GetObjectKind().GroupVersionKind().Kind
+	hash := mark(obj)
+	live := obj.DeepCopyObject().(client.Object)
+	err := r.Get(ctx, client.ObjectKeyFromObject(obj), live)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
+	}
+	if err == nil {
+		if live.GetAnnotations()[annotationApplied] == hash && same(obj, live) {
+			return copyInto(live, obj)
+		}
+		if !live.GetDeletionTimestamp().IsZero() {
+			return fmt.Errorf("%s %s is being deleted: its place is taken when it is gone", kind, obj.GetName())
+		}
+	}
+	return r.apply(ctx, obj)
+}
+
+// mark annotates an object with the hash of itself, to tell later whether the operator wants something else by then.
+func mark(obj client.Object) string {
+	hash := hashOf(obj)
+	annotations := maps.Clone(obj.GetAnnotations())
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[annotationApplied] = hash
+	obj.SetAnnotations(annotations)
+	return hash
+}
+
+// marked is a marked copy.
+func marked(set *appsv1.StatefulSet) *appsv1.StatefulSet {
+	c := set.DeepCopy()
+	mark(c)
+	return c
+}
+
+// apply is server-side apply with force: what the operator sets is its own.
+func (r *Reconciler) apply(ctx context.Context, obj client.Object) error {
+	kind := obj.GetObjectKind().GroupVersionKind().Kind
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
+	}
+	delete(content, "status")
+	u := &unstructured.Unstructured{Object: content}
+	if err := r.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("applying %s %s: %w", kind, obj.GetName(), err)
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, obj); err != nil {
+		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
+	}
+	return nil
+}
+
+// same tells whether live has every field that want sets, its metadata included.
+func same(want, live client.Object) bool {
+	w, l := want.DeepCopyObject().(client.Object), live.DeepCopyObject().(client.Object)
+	for _, o := range []client.Object{w, l} {
+		o.GetObjectKind().SetGroupVersionKind(want.GetObjectKind().GroupVersionKind())
+	}
+	return equality.Semantic.DeepDerivative(w, l)
+}
+
+func copyInto(from, to client.Object) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(from)
+	if err != nil {
+		return err
+	}
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(content, to)
+}
+
+// create makes obj if it isn't there. It reports whether this call made it.
+func (r *Reconciler) create(ctx context.Context, obj client.Object) (bool, error) {
+	err := r.Create(ctx, obj, client.FieldOwner(fieldManager))
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("creating %s %s: %w", obj.GetObjectKind().GroupVersionKind().Kind, obj.GetName(), err)
+	}
+	return true, nil
+}

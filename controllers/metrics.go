@@ -1,0 +1,27 @@
+package controllers
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics of the operator, beside controller-runtime's own (reconciles, errors, queue).
+type Metrics struct {
+	restarts *prometheus.CounterVec
+	clusters *prometheus.GaugeVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "kraft", Subsystem: "operator", Name: "node_restarts_total",
+			Help: "Pods taken down by a roll, by how: evict or delete.",
+		}, []string{"how"}),
+		clusters: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "kraft", Subsystem: "operator", Name: "cluster_condition",
+			Help: "1 when the condition of the cluster is True, else 0.",
+		}, []string{"namespace", "name", "type"}),
+	}
+	reg.MustRegister(m.restarts, m.clusters)
+	return m
+}
+
+func (m *Metrics) restarted(how string) { m.restarts.WithLabelValues(how).Inc() }

@@ -1,0 +1,285 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan"
+)
+
+// chooseNodes records the node ids of each pool; new ones join, and nobody is rolled for it.
+func (r *Reconciler) chooseNodes(_ context.Context, s *scope) (ctrl.Result, error) {
+	choose := func(name, field string, want int32) {
+		p := s.pool(name)
+		m := plan.Members{First: p.FirstID, IDs: p.NodeIDs, Want: want, Kept: s.keptIDs(p.FirstID)}
+		ids, err := m.Grow()
+		if err != nil {
+			s.hold(field, "NoNodeIDs", "%v", err)
+			return
+		}
+		p.NodeIDs = ids
+	}
+	choose(poolControllers, "spec.controllers.replicas", s.spec.Controllers.Replicas)
+	if s.spec.Brokers != nil {
+		choose(poolBrokers, "spec.brokers.replicas", s.spec.Brokers.Replicas)
+	}
+	s.makeNodes()
+	return ctrl.Result{}, nil
+}
+
+// keptIDs are the node ids of a pool's range that have a claim.
+func (s *scope) keptIDs(first int32) (ids []int32) {
+	for _, c := range s.planClaims() {
+		if c.NodeID >= first && c.NodeID < first+plan.PoolSize {
+			ids = append(ids, c.NodeID)
+		}
+	}
+	return ids
+}
+
+// describeCluster asks the cluster about itself. While paused, the pass ends here: looking is all.
+func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result, error) {
+	maxAge := freshWhileBusy
+	if s.wasReady() {
+		maxAge = freshWhenIdle
+	}
+	r.ask(ctx, s, maxAge)
+	if s.cluster.Spec.Paused {
+		return ctrl.Result{RequeueAfter: steadily}, nil
+	}
+	return ctrl.Result{}, nil
+}
+
+// ensureShared makes what all nodes need, before the first of them.
+func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, error) {
+	for _, obj := range s.shared() {
+		if err := r.ensure(ctx, obj); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	live := s.liveConfigMap()
+	hash := hashOf(live.Data)
+	if err := r.ensure(ctx, live); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, r.hurryPods(ctx, s, hash)
+}
+
+// hurryPods annotates pods whose kubelet may not have looked at the live settings since they changed: half a second
+// instead of a minute.
+func (r *Reconciler) hurryPods(ctx context.Context, s *scope, hash string) error {
+	if !s.cluster.Status.Formed {
+		return nil // the first settings: pods start with them
+	}
+	for _, n := range s.nodes {
+		p := s.pods[podName(n.name)]
+		if p == nil || p.DeletionTimestamp != nil || p.Annotations[annotationLiveHash] == hash {
+			continue
+		}
+		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, p.UID, annotationLiveHash, hash)
+		err := r.Patch(ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager))
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return fmt.Errorf("hurrying pod %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// ensureNodes makes each node's addresses, settings, claim and StatefulSet, in that order. A StatefulSet of another
+// template than the spec asks for keeps it until its turn in a roll.
+func (r *Reconciler) ensureNodes(ctx context.Context, s *scope) (ctrl.Result, error) {
+	for _, n := range s.nodes {
+		if err := r.ensureNode(ctx, s, n); err != nil {
+			return ctrl.Result{}, fmt.Errorf("node %d: %w", n.id, err)
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
+	if err := r.ensure(ctx, s.nodeService(n)); err != nil {
+		return err
+	}
+	if svc := s.nodePortsService(n); svc != nil {
+		if err := r.ensure(ctx, svc); err != nil {
+			return err
+		}
+		n.nodePorts = map[string]int32{}
+		for _, p := range svc.Spec.Ports {
+			n.nodePorts[p.Name] = p.NodePort
+		}
+	}
+	settings := s.configMap(n)
+	if err := r.createIfMissing(ctx, settings); err != nil {
+		return err
+	}
+	if err := r.ensureClaim(ctx, s, n); err != nil {
+		return err
+	}
+	n.want = s.statefulSet(n, settings.Name)
+	live := s.sets[n.name]
+	switch {
+	case live == nil:
+		return r.makeStatefulSet(ctx, s, n)
+	case live.Spec.Template.Annotations[annotationTemplateHash] == n.want.Spec.Template.Annotations[annotationTemplateHash]:
+		return r.ensure(ctx, n.want.DeepCopy())
+	default:
+		return r.keepRunning(ctx, live)
+	}
+}
+
+// makeStatefulSet applies a StatefulSet that the API itself doesn't have: one that the cache hasn't seen may be of
+// another template, which changes only in its turn.
+func (r *Reconciler) makeStatefulSet(ctx context.Context, s *scope, n *node) error {
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: s.cluster.Namespace, Name: n.name}, &appsv1.StatefulSet{})
+	if err == nil || !apierrors.IsNotFound(err) {
+		return err
+	}
+	if err := r.apply(ctx, marked(n.want)); err != nil {
+		return err
+	}
+	r.event(s, nil, corev1.EventTypeNormal, "NodeCreated", "Create", "node %d (%s)", n.id, n.name)
+	return nil
+}
+
+// keepRunning puts right what a hand may have changed on a StatefulSet whose template waits for its turn.
+func (r *Reconciler) keepRunning(ctx context.Context, live *appsv1.StatefulSet) error {
+	if ptr.Deref(live.Spec.Replicas, 1) == 1 && live.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
+		return nil
+	}
+	mended := live.DeepCopy()
+	mended.Spec.Replicas = ptr.To(int32(1))
+	mended.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
+	return r.Patch(ctx, mended, client.MergeFrom(live), client.FieldOwner(fieldManager))
+}
+
+func (r *Reconciler) createIfMissing(ctx context.Context, cm *corev1.ConfigMap) error {
+	err := r.Get(ctx, client.ObjectKeyFromObject(cm), &corev1.ConfigMap{})
+	if apierrors.IsNotFound(err) {
+		_, err = r.create(ctx, cm)
+	}
+	return err
+}
+
+// ensureClaim makes a node's claim, before its StatefulSet. One of the same name that doesn't say it is this node's is
+// refused: nothing of it is touched.
+func (r *Reconciler) ensureClaim(ctx context.Context, s *scope, n *node) error {
+	if s.claims[claimName(n.name)] != nil {
+		return nil
+	}
+	claim := s.claim(n)
+	made, err := r.create(ctx, claim)
+	if made || err != nil {
+		return err
+	}
+	var other corev1.PersistentVolumeClaim
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(claim), &other); err != nil {
+		return fmt.Errorf("claim %s: %w", claim.Name, err)
+	}
+	if other.Annotations[annotationClusterID] == s.cluster.Status.ClusterID && other.Annotations[annotationNodeID] == fmt.Sprint(n.id) {
+		return nil // the cache hasn't seen it yet
+	}
+	s.refused = fmt.Sprintf("claim %s stands here and doesn't say that it is node %d of cluster %s: move it away, delete it, or annotate it (%s, %s)",
+		claim.Name, n.id, s.cluster.Status.ClusterID, annotationClusterID, annotationNodeID)
+	return errors.New(s.refused)
+}
+
+// ensureBudgets keeps the disruption budgets at what the data can bear now.
+func (r *Reconciler) ensureBudgets(ctx context.Context, s *scope) (ctrl.Result, error) {
+	snap := s.snapshot()
+	for _, pool := range []string{poolControllers, poolBrokers} {
+		ids := s.pool(pool).NodeIDs
+		if len(ids) == 0 {
+			continue
+		}
+		allowed := plan.Budget(snap, func(n plan.Node) bool { return slices.Contains(ids, n.ID) })
+		if err := r.ensure(ctx, s.budget(pool, allowed)); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// tidy removes what is left over: settings that no node and no pod uses, Services of listeners that are gone.
+func (r *Reconciler) tidy(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if s.wasReady() != s.isReady() || s.statusChanged() { // only when nothing else is going on
+		return ctrl.Result{}, nil
+	}
+	used := map[string]bool{liveConfigName(s.cluster.Name): true}
+	services := map[string]bool{}
+	note := func(vols []corev1.Volume) {
+		for _, v := range vols {
+			if v.ConfigMap != nil {
+				used[v.ConfigMap.Name] = true
+			}
+		}
+	}
+	for _, n := range s.nodes {
+		note(n.want.Spec.Template.Spec.Volumes)
+		services[n.name] = true
+		if s.nodePortsService(n) != nil {
+			services[nodePortsName(n.name)] = true
+		}
+	}
+	for _, set := range s.sets {
+		note(set.Spec.Template.Spec.Volumes)
+	}
+	for _, p := range s.pods {
+		note(p.Spec.Volumes)
+	}
+	for _, o := range s.shared() {
+		services[o.GetName()] = true
+	}
+	if err := r.removeUnused(ctx, s, &corev1.ConfigMapList{}, used); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, r.removeUnused(ctx, s, &corev1.ServiceList{}, services)
+}
+
+// removeUnused deletes objects that this cluster owns and that aren't in use.
+func (r *Reconciler) removeUnused(ctx context.Context, s *scope, list client.ObjectList, used map[string]bool) error {
+	if err := r.List(ctx, list, client.InNamespace(s.cluster.Namespace), client.MatchingLabels{labelCluster: s.cluster.Name}); err != nil {
+		return fmt.Errorf("listing %T: %w", list, err)
+	}
+	var objs []client.Object
+	switch l := list.(type) {
+	case *corev1.ConfigMapList:
+		for i := range l.Items {
+			objs = append(objs, &l.Items[i])
+		}
+	case *corev1.ServiceList:
+		for i := range l.Items {
+			objs = append(objs, &l.Items[i])
+		}
+	}
+	for _, o := range objs {
+		owned := slices.ContainsFunc(o.GetOwnerReferences(), func(ref metav1.OwnerReference) bool { return ref.UID == s.cluster.UID })
+		if used[o.GetName()] || !owned {
+			continue
+		}
+		uid := o.GetUID()
+		if err := r.Delete(ctx, o, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("deleting %s: %w", o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+func insert(ids []int32, id int32) []int32 {
+	i, found := slices.BinarySearch(ids, id)
+	if found {
+		return ids
+	}
+	return slices.Insert(ids, i, id)
+}

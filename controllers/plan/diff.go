@@ -1,0 +1,66 @@
+package plan
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+)
+
+// Diff names the places where two JSON values differ, sorted: "spec.containers[kraftd].image". Items of a list are
+// told apart by their name, else by their position.
+func Diff(before, after any) []string {
+	var out []string
+	diff("", before, after, &out)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func diff(path string, a, b any, out *[]string) {
+	ma, okA := a.(map[string]any)
+	mb, okB := b.(map[string]any)
+	if okA && okB {
+		for k := range ma {
+			diff(join(path, k), ma[k], mb[k], out)
+		}
+		for k := range mb {
+			if _, ok := ma[k]; !ok {
+				diff(join(path, k), nil, mb[k], out)
+			}
+		}
+		return
+	}
+	la, okA := a.([]any)
+	lb, okB := b.([]any)
+	if okA && okB {
+		diff(path, byName(la), byName(lb), out)
+		return
+	}
+	if !reflect.DeepEqual(a, b) {
+		*out = append(*out, path)
+	}
+}
+
+func byName(list []any) map[string]any {
+	out := map[string]any{}
+	for i, v := range list {
+		key := fmt.Sprintf("[%d]", i)
+		if m, ok := v.(map[string]any); ok {
+			if name, ok := m["name"].(string); ok {
+				key = "[" + name + "]"
+			}
+		}
+		out[key] = v
+	}
+	return out
+}
+
+func join(path, key string) string {
+	switch {
+	case path == "":
+		return key
+	case key[0] == '[':
+		return path + key
+	default:
+		return path + "." + key
+	}
+}

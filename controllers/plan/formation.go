@@ -1,0 +1,128 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Identity is what makes a cluster this cluster: recorded in status before the first pod exists, and repeated on the
+// claims.
+type Identity struct {
+	ClusterID string
+	Voters    []Voter // the initial voters, ascending by id
+	Formed    bool    // the first epoch was committed
+}
+
+// Voter is a node on one disk.
+type Voter struct {
+	ID          int32
+	DirectoryID string
+}
+
+// Claim is what a claim's annotations say.
+type Claim struct {
+	Name      string
+	Identity  // Voters as written when the claim was made
+	NodeID    int32
+	Directory string // "" while not known
+}
+
+// FormationStep says how a cluster without an identity in status comes to one.
+type FormationStep struct {
+	Do       FormationAction
+	Identity Identity // of Adopt
+	Why      string   // of Refuse: what is wrong and the way out
+}
+
+// FormationAction is what a step does.
+type FormationAction int
+
+// The ways to an identity.
+const (
+	FormationSettled FormationAction = iota // status has it, and no claim contradicts
+	FormationNew                            // no claim exists: draw new ids
+	FormationAdopt                          // claims of one cluster exist: it is that cluster
+	FormationRefuse                         // claims contradict each other, the status or spec.adopt
+)
+
+// Form compares the recorded identity with the claims that carry this cluster's name. New ids are never made beside
+// claims: a second cluster on half of the first one's disks is what must not be.
+func Form(recorded Identity, claims []Claim, adopt string) FormationStep {
+	byID := map[string][]string{}
+	var unmarked []string
+	for _, c := range claims {
+		if c.ClusterID == "" {
+			unmarked = append(unmarked, c.Name)
+			continue
+		}
+		byID[c.ClusterID] = append(byID[c.ClusterID], c.Name)
+	}
+	if len(unmarked) > 0 {
+		return refuse("claims without a cluster id: %s: annotate them with the cluster id of their disk, or delete them", strings.Join(unmarked, ", "))
+	}
+	if recorded.ClusterID != "" {
+		for id, names := range byID {
+			if id != recorded.ClusterID {
+				return refuse("claims of cluster %s: %s: this is cluster %s; move them away or delete them", id, strings.Join(names, ", "), recorded.ClusterID)
+			}
+		}
+		return FormationStep{Do: FormationSettled}
+	}
+	switch {
+	case len(byID) == 0 && adopt != "":
+		return refuse("no claim of cluster %s is here: move its claims to this namespace, or unset spec.adopt.clusterID", adopt)
+	case len(byID) == 0:
+		return FormationStep{Do: FormationNew}
+	case len(byID) > 1:
+		return refuse("claims of %d clusters: %s: keep those of one", len(byID), describe(byID))
+	}
+	return adopted(claims, adopt)
+}
+
+func adopted(claims []Claim, adopt string) FormationStep {
+	id := Identity{ClusterID: claims[0].ClusterID}
+	if adopt != "" && adopt != id.ClusterID {
+		return refuse("the claims are of cluster %s, spec.adopt.clusterID is %s: set it to that, or remove the claims", id.ClusterID, adopt)
+	}
+	for _, c := range claims {
+		id.Formed = id.Formed || c.Formed
+		if len(id.Voters) == 0 {
+			id.Voters = c.Voters
+		} else if len(c.Voters) > 0 && !slices.Equal(id.Voters, c.Voters) {
+			return refuse("claim %s names other initial voters than the rest of cluster %s: restore its annotation", c.Name, id.ClusterID)
+		}
+	}
+	if len(id.Voters) == 0 {
+		return refuse("no claim of cluster %s names its initial voters: restore the annotation on one of them", id.ClusterID)
+	}
+	return FormationStep{Do: FormationAdopt, Identity: id}
+}
+
+func refuse(format string, args ...any) FormationStep {
+	return FormationStep{Do: FormationRefuse, Why: fmt.Sprintf(format, args...)}
+}
+
+func describe(byID map[string][]string) string {
+	ids := make([]string, 0, len(byID))
+	for id, names := range byID {
+		slices.Sort(names)
+		ids = append(ids, id+" ("+strings.Join(names, ", ")+")")
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, "; ")
+}
+
+// HasFormed tells whether a quorum's answer proves that it has formed: a leader whose high watermark passed its own
+// leader change, voted for by the recorded set.
+func HasFormed(q *Quorum, initial []Voter) bool {
+	if q == nil || q.Leader < 0 || q.Epoch < 1 || q.HighWatermark < 1 {
+		return false
+	}
+	for _, v := range initial {
+		if !q.Voter(v.ID) {
+			return false
+		}
+	}
+	return true
+}

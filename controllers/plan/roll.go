@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Settling is how long a pod that isn't Ready is given before it may be restarted into another template.
+const Settling = 20 * time.Second
+
+// RollStep is the next step of a roll.
+type RollStep struct {
+	Do   RollAction
+	Node Node   // of Retemplate and Restart
+	Why  string // RollWait: what it waits for
+	// Stopped: a pod that already has the new template doesn't come back.
+	Stopped bool
+}
+
+// RollAction is what a step does.
+type RollAction int
+
+// The actions of a roll. Restart means: give the StatefulSet the new template, then take the pod down.
+const (
+	RollDone       RollAction = iota // every node is as the spec says
+	RollWait                         // something must come first
+	RollRetemplate                   // there is no pod to take down: the template is all
+	RollEvict                        // a Ready pod: restart it by eviction, under the budget
+	RollDelete                       // a pod that isn't Ready: restart it by deletion
+)
+
+// Roll says which node gets its new template next. One node is down at a time by our act:
+//
+//  1. A node that has the new template and isn't Ready stops the roll, so that what doesn't come back isn't repeated.
+//  2. A stale node that isn't Ready goes first: it is down already, and a mended spec may be what it waits for.
+//  3. Then observers, voters and the active controller last; then brokers. Each only if the quorum keeps a majority
+//     that keeps up, and no partition falls under min.insync.replicas.
+//
+// The others' templates stay as they are, so a pod evicted meanwhile comes back as it was.
+func Roll(s Snapshot) RollStep {
+	var stale []Node
+	for _, n := range s.Nodes {
+		if n.Stale() {
+			stale = append(stale, n)
+		}
+	}
+	if len(stale) == 0 {
+		return RollStep{Do: RollDone}
+	}
+	for _, n := range s.Nodes {
+		if n.Has == n.Want && !n.Up() && !(n.Pod != nil && n.Pod.Hash != n.Want && !n.Pod.Terminating) {
+			return RollStep{Do: RollWait, Node: n, Why: n.Name + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
+		}
+	}
+	slices.SortStableFunc(stale, func(a, b Node) int { return s.rank(a) - s.rank(b) })
+	n := stale[0]
+	switch {
+	case n.Pod == nil:
+		return RollStep{Do: RollRetemplate, Node: n}
+	case n.Pod.Terminating:
+		return RollStep{Do: RollWait, Node: n, Why: n.Name + " to stop"}
+	case n.Pod.Broken != "":
+		return RollStep{Do: RollDelete, Node: n}
+	case !n.Pod.Ready && s.Now.Sub(n.Pod.Created) < Settling:
+		return RollStep{Do: RollWait, Node: n, Why: n.Name + " to start"}
+	}
+	for _, m := range s.Nodes {
+		if m.ID != n.ID && !m.Up() {
+			return RollStep{Do: RollWait, Node: n, Why: m.Name + " to be Ready" + m.trouble()}
+		}
+	}
+	if why := s.CantSpare(n); why != "" {
+		return RollStep{Do: RollWait, Node: n, Why: fmt.Sprintf("%s can't be spared: %s", n.Name, why)}
+	}
+	if !n.Pod.Ready {
+		return RollStep{Do: RollDelete, Node: n}
+	}
+	return RollStep{Do: RollEvict, Node: n}
+}
+
+// Stale tells whether a node's StatefulSet or pod is of another template than the spec asks for.
+func (n Node) Stale() bool { return n.Has != n.Want || n.Pod != nil && n.Pod.Hash != n.Want }
+
+// Up tells whether a node's pod is there, Ready and staying.
+func (n Node) Up() bool { return n.Pod != nil && n.Pod.Ready && !n.Pod.Terminating }
+
+func (n Node) trouble() string {
+	if n.Pod == nil || n.Pod.Broken == "" {
+		return ""
+	}
+	return " (" + n.Pod.Broken + ")"
+}
+
+// failing: it had its time, or can't come back by itself.
+func (n Node) failing(now time.Time) bool {
+	return n.Pod != nil && !n.Pod.Terminating && (n.Pod.Broken != "" || now.Sub(n.Pod.Created) > time.Minute)
+}
+
+// rank orders a roll: lower goes first.
+func (s Snapshot) rank(n Node) int {
+	switch {
+	case n.Pod != nil && n.Pod.Broken != "":
+		return 0
+	case !n.Up():
+		return 1
+	case n.Has == n.Want: // its turn had begun when the operator stopped
+		return 2
+	case n.Controller && (s.Quorum == nil || !s.Quorum.Voter(n.ID)):
+		return 3
+	case n.Controller && s.Quorum.Leader != n.ID:
+		return 4
+	case n.Controller:
+		return 5
+	default:
+		return 6
+	}
+}

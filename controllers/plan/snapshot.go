@@ -1,0 +1,175 @@
+// Package plan decides what the operator does next. Every planner is a function of one observed snapshot: no client,
+// no clock, no randomness, so that the rules can be read and tried in simulated worlds.
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Snapshot is the cluster as one pass saw it.
+type Snapshot struct {
+	Now    time.Time
+	Formed bool
+	Nodes  []Node // every node the cluster shall have, ascending by id
+	// Quorum is nil while no controller answers for the quorum.
+	Quorum *Quorum
+	// Partitions is nil while no broker answers for the topics.
+	Partitions *Partitions
+}
+
+// Node is one member: a StatefulSet of one pod.
+type Node struct {
+	ID                 int32
+	Name               string // of the StatefulSet
+	Controller, Broker bool
+	Want               string // hash of the template the spec asks for
+	Has                string // hash of the StatefulSet's template; "" while there is none
+	Pod                *Pod   // nil while there is none
+}
+
+// Pod is a node's pod.
+type Pod struct {
+	Name        string
+	UID         types.UID
+	Hash        string // of the template it was made from
+	Ready       bool
+	Terminating bool
+	// Broken says why the container isn't running and won't run by itself, such as ImagePullBackOff; "" otherwise.
+	Broken string
+	// Created is when the pod was made.
+	Created time.Time
+}
+
+// Quorum is the active controller's word on the metadata quorum.
+type Quorum struct {
+	Leader        int32 // -1 none
+	Epoch         int32
+	HighWatermark int64
+	Voters        []Replica
+	Observers     []Replica
+}
+
+// Replica is a voter or an observer of the metadata log.
+type Replica struct {
+	ID           int32
+	DirectoryID  string
+	LogEndOffset int64
+	// SinceFetch is the time since the leader saw its last fetch; negative: never, in this epoch.
+	SinceFetch time.Duration
+}
+
+// Partitions is what the brokers say of the topics.
+type Partitions struct {
+	// Unfenced brokers, by id.
+	Unfenced []int32
+	// Short counts, by broker, the partitions that would have fewer in-sync replicas than min.insync.replicas without
+	// it. Partitions with no more replicas than that minimum aren't counted: no order of restarts can hold them up.
+	Short map[int32]int
+	// Example is, by broker, one such partition.
+	Example map[int32]string
+	// Offline is the number of partitions without a leader.
+	Offline int
+}
+
+// Bounds within which a voter keeps up. A fetch is due every 500 ms on an idle cluster; the follower's own fetch
+// timeout is 2 s.
+const (
+	MaxSinceFetch = 4 * time.Second
+	MaxLag        = int64(1000)
+)
+
+// KeepsUp tells whether a replica follows the leader closely enough to take its place.
+func (q *Quorum) KeepsUp(r Replica) bool {
+	if r.ID == q.Leader {
+		return true
+	}
+	return r.SinceFetch >= 0 && r.SinceFetch <= MaxSinceFetch && q.leaderEnd()-r.LogEndOffset <= MaxLag
+}
+
+// Lag is the leader's log end offset less the replica's; -1 when either is unknown.
+func (q *Quorum) Lag(r Replica) int64 {
+	if r.LogEndOffset < 0 || q.leaderEnd() < 0 {
+		return -1
+	}
+	return max(0, q.leaderEnd()-r.LogEndOffset)
+}
+
+func (q *Quorum) leaderEnd() int64 {
+	for _, v := range q.Voters {
+		if v.ID == q.Leader {
+			return v.LogEndOffset
+		}
+	}
+	return -1
+}
+
+// Voter tells whether the node votes.
+func (q *Quorum) Voter(id int32) bool {
+	return slices.ContainsFunc(q.Voters, func(r Replica) bool { return r.ID == id })
+}
+
+// KeepingUp counts the voters that keep up.
+func (q *Quorum) KeepingUp() int {
+	n := 0
+	for _, v := range q.Voters {
+		if q.KeepsUp(v) {
+			n++
+		}
+	}
+	return n
+}
+
+// missWithout says why the quorum can't spare a node now; "" when it can. A single voter is never spared by waiting,
+// so it isn't waited for.
+func (s Snapshot) missWithout(id int32) string {
+	q := s.Quorum
+	switch {
+	case q == nil:
+		return "no controller answers for the quorum"
+	case q.Leader < 0:
+		return "the quorum has no leader"
+	case !q.Voter(id) || len(q.Voters) == 1:
+		return ""
+	}
+	left := 0
+	for _, v := range q.Voters {
+		if v.ID != id && q.KeepsUp(v) {
+			left++
+		}
+	}
+	if majority := len(q.Voters)/2 + 1; left < majority {
+		return fmt.Sprintf("without it %d of %d voters keep up, a majority is %d", left, len(q.Voters), majority)
+	}
+	return ""
+}
+
+// shortWithout says why the topics can't spare a broker now; "" when they can.
+func (s Snapshot) shortWithout(id int32) string {
+	if s.Partitions == nil {
+		return "no broker answers for the topics"
+	}
+	if n := s.Partitions.Short[id]; n > 0 {
+		return fmt.Sprintf("without it %d partitions have fewer in-sync replicas than min.insync.replicas (%s)", n, s.Partitions.Example[id])
+	}
+	return ""
+}
+
+// CantSpare says why a node can't be taken down now; "" when it can.
+func (s Snapshot) CantSpare(n Node) string {
+	if n.Controller {
+		if why := s.missWithout(n.ID); why != "" {
+			return why
+		}
+	}
+	if n.Broker {
+		if s.Quorum == nil || s.Quorum.Leader < 0 {
+			return "the quorum has no leader"
+		}
+		return s.shortWithout(n.ID)
+	}
+	return ""
+}

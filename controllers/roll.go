@@ -1,0 +1,202 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/controllers/plan"
+	"github.com/kraft-dev/kraft-operator/internal/config"
+)
+
+// rollOne carries out the next step of a roll; plan.Roll says which. Before a node is taken down everything is read
+// again from the API and asked of the cluster, and the intent is recorded; the act names the pod by its UID.
+func (r *Reconciler) rollOne(ctx context.Context, s *scope) (ctrl.Result, error) {
+	s.roll = plan.Roll(s.snapshot())
+	switch s.roll.Do {
+	case plan.RollDone:
+		s.cluster.Status.Doing = nil
+		return ctrl.Result{}, nil
+	case plan.RollWait:
+		s.waitFor(s.roll.Why)
+		return ctrl.Result{}, nil
+	}
+	decided := s.roll
+	if err := s.observe(ctx, r.Live); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.ask(ctx, s, 0)
+	s.roll = plan.Roll(s.snapshot())
+	if s.roll.Do != decided.Do || s.roll.Node.ID != decided.Node.ID {
+		return ctrl.Result{RequeueAfter: soon}, nil // it isn't so any more
+	}
+	return r.restart(ctx, s, s.roll)
+}
+
+func (r *Reconciler) restart(ctx context.Context, s *scope, step plan.RollStep) (ctrl.Result, error) {
+	n := s.node(step.Node.ID)
+	reason := r.whatChanged(ctx, s, n)
+	doing := &v1alpha1.Doing{
+		What: fmt.Sprintf("restart %s %d", n.component(), n.id), Reason: reason, Node: &n.id,
+		TemplateHash: step.Node.Want, Since: metav1.NewTime(s.now),
+	}
+	if p := step.Node.Pod; p != nil {
+		doing.Pod, doing.PodUID = p.Name, p.UID
+	}
+	if old := s.cluster.Status.Doing; old != nil && old.PodUID == doing.PodUID && old.TemplateHash == doing.TemplateHash {
+		doing.Since = old.Since // the same step, tried again
+		doing.Reason = old.Reason
+	}
+	s.cluster.Status.Doing = doing
+	if result, err := r.record(ctx, s); err != nil {
+		return result, err
+	}
+	logf.FromContext(ctx).Info("Restarting node", "nodeID", n.id, "reason", doing.Reason)
+	if step.Node.Has != step.Node.Want {
+		if err := r.apply(ctx, marked(n.want)); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	if step.Do == plan.RollRetemplate {
+		return ctrl.Result{RequeueAfter: soon}, nil
+	}
+	return r.takeDown(ctx, s, step, doing.Reason)
+}
+
+// takeDown evicts a Ready pod, under its budget, and deletes one that isn't. Never by force.
+func (r *Reconciler) takeDown(ctx context.Context, s *scope, step plan.RollStep, reason string) (ctrl.Result, error) {
+	uid := step.Node.Pod.UID
+	pod := s.pods[step.Node.Pod.Name]
+	precondition := &metav1.Preconditions{UID: &uid}
+	how := "evict"
+	var err error
+	if step.Do == plan.RollEvict {
+		eviction := &policyv1.Eviction{
+			ObjectMeta:    metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace},
+			DeleteOptions: &metav1.DeleteOptions{Preconditions: precondition},
+		}
+		err = r.SubResource("eviction").Create(ctx, pod.DeepCopy(), eviction)
+	} else {
+		how = "delete"
+		err = r.Delete(ctx, pod.DeepCopy(), client.Preconditions{UID: &uid})
+	}
+	switch {
+	case apierrors.IsTooManyRequests(err):
+		s.waitFor("its disruption budget, which allows no eviction now")
+		return ctrl.Result{RequeueAfter: soon}, nil
+	case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
+		return ctrl.Result{RequeueAfter: soon}, nil // gone, or another pod: look again
+	case err != nil:
+		return ctrl.Result{}, fmt.Errorf("taking down pod %s: %w", pod.Name, err)
+	}
+	r.Metrics.restarted(how)
+	if step.Do == plan.RollEvict {
+		r.event(s, pod, corev1.EventTypeNormal, "Restarting", "Evict", "%s", reason)
+	} else {
+		r.event(s, pod, corev1.EventTypeNormal, "Replacing", "Delete", "it isn't Ready%s; %s", brokenNote(step.Node.Pod), reason)
+	}
+	s.waitFor(step.Node.Name + " to come back with its new template")
+	return ctrl.Result{RequeueAfter: soon}, nil
+}
+
+func brokenNote(p *plan.Pod) string {
+	if p.Broken == "" {
+		return ""
+	}
+	return " (" + p.Broken + ")"
+}
+
+// waitFor says in status what the current step waits for.
+func (s *scope) waitFor(why string) {
+	d := s.cluster.Status.Doing
+	if d == nil {
+		d = &v1alpha1.Doing{What: "roll", Since: metav1.NewTime(s.now)}
+		s.cluster.Status.Doing = d
+	}
+	d.WaitsFor = why
+}
+
+func (s *scope) node(id int32) *node {
+	for _, n := range s.nodes {
+		if n.id == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// whatChanged names the fields and settings in which a node's new template differs from what it runs.
+func (r *Reconciler) whatChanged(ctx context.Context, s *scope, n *node) string {
+	live := s.sets[n.name]
+	if live == nil {
+		return "no StatefulSet"
+	}
+	var before, after any
+	if json.Unmarshal([]byte(live.Annotations[annotationTemplate]), &before) != nil ||
+		json.Unmarshal([]byte(n.want.Annotations[annotationTemplate]), &after) != nil {
+		return "the template changed"
+	}
+	var out []string
+	for _, path := range plan.Diff(before, after) {
+		if strings.HasPrefix(path, "spec.volumes[config]") {
+			out = append(out, r.whichSettings(ctx, s, configMapOf(live.Spec.Template.Spec.Volumes), configMapOf(n.want.Spec.Template.Spec.Volumes))...)
+			continue
+		}
+		out = append(out, path)
+	}
+	if len(out) == 0 {
+		return "its pod is of an older template"
+	}
+	const most = 5
+	if len(out) > most {
+		out = append(out[:most], fmt.Sprintf("and %d more", len(out)-most))
+	}
+	return "changed: " + strings.Join(out, ", ")
+}
+
+func (r *Reconciler) whichSettings(ctx context.Context, s *scope, before, after string) []string {
+	read := func(name string) map[string]string {
+		var cm corev1.ConfigMap
+		if r.Get(ctx, types.NamespacedName{Namespace: s.cluster.Namespace, Name: name}, &cm) != nil {
+			return nil
+		}
+		p, err := config.Parse([]byte(cm.Data[configFile]))
+		if err != nil {
+			return nil
+		}
+		return p
+	}
+	a, b := read(before), read(after)
+	if a == nil || b == nil {
+		return []string{"settings"}
+	}
+	var out []string
+	for k := range merged(a, b) {
+		if a[k] != b[k] {
+			out = append(out, "config "+k)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func configMapOf(vols []corev1.Volume) string {
+	for _, v := range vols {
+		if v.Name == "config" && v.ConfigMap != nil {
+			return v.ConfigMap.Name
+		}
+	}
+	return ""
+}

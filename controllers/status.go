@@ -1,0 +1,330 @@
+package controllers
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/controllers/plan"
+)
+
+// offsetsEvery bounds how often moving offsets alone make a status write.
+const offsetsEvery = 10 * time.Second
+
+// hold adds a part of the spec that isn't carried out; the first reason for a field stands.
+func (s *scope) hold(field, reason, format string, args ...any) {
+	st := &s.cluster.Status
+	if slices.ContainsFunc(st.HeldBack, func(h v1alpha1.HeldBack) bool { return h.Field == field }) {
+		return
+	}
+	st.HeldBack = append(st.HeldBack, v1alpha1.HeldBack{Field: field, Reason: reason, Message: fmt.Sprintf(format, args...)})
+}
+
+// report fills the status with what this pass saw, whether or not it got to its end.
+func (s *scope) report(err error) {
+	st := &s.cluster.Status
+	st.ObservedGeneration = s.cluster.Generation
+	if s.nodes != nil {
+		st.Version = s.spec.Version
+		s.reportPools()
+		s.reportListeners()
+		s.reportQuorum()
+	}
+	v := s.verdict(err)
+	s.setCondition(v1alpha1.ConditionReady, v.ready, v.reason, v.message)
+	s.setCondition(v1alpha1.ConditionStalled, v.stalled, v.reason, v.message)
+	reconciling := !v.ready && !v.stalled && !s.cluster.Spec.Paused
+	reason := v.reason
+	if s.cluster.Spec.Paused {
+		reason = "Paused"
+	}
+	s.setCondition(v1alpha1.ConditionReconciling, reconciling, reason, v.message)
+	s.reportServing()
+	s.reportRolling()
+	st.NextCommand = s.nextCommand(v)
+}
+
+// verdict is whether the cluster is as the spec says, and if not, what is first in the way.
+type verdict struct {
+	ready, stalled  bool
+	reason, message string
+}
+
+func (s *scope) verdict(err error) verdict {
+	st := &s.cluster.Status
+	switch broken := s.brokenNodes(); {
+	case s.refused != "":
+		return verdict{stalled: true, reason: "Refused", message: s.refused}
+	case err != nil:
+		return verdict{reason: "Error", message: err.Error()}
+	case s.roll.Stopped:
+		return verdict{stalled: true, reason: "RolloutStopped", message: "waits for " + s.roll.Why + "; the other nodes keep their templates: mend the spec to go on"}
+	case len(broken) > 0:
+		return verdict{stalled: true, reason: "NodesBroken", message: strings.Join(broken, ", ")}
+	case !st.Formed:
+		return verdict{reason: "Forming", message: fmt.Sprintf("%d initial voters are to form the quorum; %s", len(st.InitialVoters), s.notUp())}
+	case s.roll.Do != plan.RollDone:
+		return verdict{reason: "Rolling", message: "waits for " + s.roll.Why}
+	case s.notUp() != "":
+		return verdict{reason: "NodesNotReady", message: s.notUp()}
+	case s.quorum == nil || s.quorum.Leader < 0:
+		return verdict{reason: "NoLeader", message: "no controller says that it leads the quorum"}
+	case s.quorum.KeepingUp() < len(s.quorum.Voters):
+		return verdict{reason: "VotersLag", message: s.lagging()}
+	case s.topics == nil:
+		return verdict{reason: "NoBrokerAnswers", message: "no broker answers for the topics"}
+	case s.topics.Offline > 0:
+		return verdict{reason: "PartitionsOffline", message: fmt.Sprintf("%d partitions have no leader", s.topics.Offline)}
+	case len(st.HeldBack) > 0:
+		return verdict{stalled: true, reason: "HeldBack", message: st.HeldBack[0].Field + ": " + st.HeldBack[0].Message}
+	}
+	return verdict{ready: true, reason: "AsSpecified", message: s.summary()}
+}
+
+func (s *scope) isReady() bool { return s.verdict(nil).ready }
+
+func (s *scope) wasReady() bool {
+	return meta.IsStatusConditionTrue(s.written.Conditions, v1alpha1.ConditionReady)
+}
+
+func (s *scope) summary() string {
+	controllers, brokers := 0, 0
+	for _, n := range s.nodes {
+		if n.controller {
+			controllers++
+		}
+		if n.broker {
+			brokers++
+		}
+	}
+	if s.combined() {
+		return fmt.Sprintf("%d combined nodes are ready", controllers)
+	}
+	return fmt.Sprintf("%d controllers and %d brokers are ready", controllers, brokers)
+}
+
+// notUp names the nodes that aren't Ready; "" when all are.
+func (s *scope) notUp() string {
+	var names []string
+	for _, n := range s.snapshot().Nodes {
+		if !n.Up() {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "not Ready: " + strings.Join(names, ", ")
+}
+
+func (s *scope) brokenNodes() (out []string) {
+	for _, n := range s.snapshot().Nodes {
+		if n.Pod != nil && n.Pod.Broken != "" && !n.Pod.Terminating {
+			out = append(out, fmt.Sprintf("%s (%s)", n.Name, n.Pod.Broken))
+		}
+	}
+	return out
+}
+
+func (s *scope) lagging() string {
+	var out []string
+	for _, v := range s.quorum.Voters {
+		if !s.quorum.KeepsUp(v) {
+			out = append(out, fmt.Sprintf("%d (lag %d, last fetch %s ago)", v.ID, s.quorum.Lag(v), v.SinceFetch.Round(time.Second)))
+		}
+	}
+	return "voters that don't keep up: " + strings.Join(out, ", ")
+}
+
+func (s *scope) setCondition(kind string, is bool, reason, message string) {
+	status := metav1.ConditionFalse
+	if is {
+		status = metav1.ConditionTrue
+	}
+	const most = 32768
+	if len(message) > most {
+		message = message[:most]
+	}
+	meta.SetStatusCondition(&s.cluster.Status.Conditions, metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: s.cluster.Generation,
+	})
+}
+
+func (s *scope) reportPools() {
+	st := &s.cluster.Status
+	snap := s.snapshot()
+	for i := range st.Pools {
+		p := &st.Pools[i]
+		p.Ready, p.Updated = 0, 0
+		for _, n := range snap.Nodes {
+			if !slices.Contains(p.NodeIDs, n.ID) {
+				continue
+			}
+			if n.Up() {
+				p.Ready++
+			}
+			if !n.Stale() && n.Pod != nil {
+				p.Updated++
+			}
+		}
+	}
+	b := &v1alpha1.BrokersStatus{Selector: labels.SelectorFromSet(s.brokerSelector()).String()}
+	for _, n := range snap.Nodes {
+		if !n.Broker {
+			continue
+		}
+		b.Replicas++
+		if n.Up() {
+			b.Ready++
+		}
+	}
+	b.ReadyOfAll = fmt.Sprintf("%d/%d", b.Ready, b.Replicas)
+	st.Brokers = b
+}
+
+func (s *scope) reportQuorum() {
+	st := &s.cluster.Status
+	q := s.quorum
+	if q == nil || q.Leader < 0 {
+		if st.Quorum != nil {
+			st.Quorum.Leader = "" // what else is known stays, as of its time
+			st.Quorum.VotersReady = fmt.Sprintf("0/%d", len(st.Quorum.Voters))
+		}
+		return
+	}
+	convert := func(in []plan.Replica) (out []v1alpha1.ReplicaStatus) {
+		for _, r := range in {
+			out = append(out, v1alpha1.ReplicaStatus{ID: r.ID, DirectoryID: r.DirectoryID, LogEndOffset: r.LogEndOffset, Lag: q.Lag(r)})
+		}
+		return out
+	}
+	now := &v1alpha1.QuorumStatus{
+		Leader: strconv.Itoa(int(q.Leader)), LeaderEpoch: q.Epoch, HighWatermark: q.HighWatermark,
+		VotersReady: fmt.Sprintf("%d/%d", q.KeepingUp(), len(q.Voters)),
+		Voters:      convert(q.Voters), Observers: convert(q.Observers), ObservedTime: metav1.NewTime(s.now),
+	}
+	if old := st.Quorum; old != nil && s.now.Sub(old.ObservedTime.Time) < offsetsEvery && equality.Semantic.DeepEqual(shape(old), shape(now)) {
+		return
+	}
+	st.Quorum = now
+}
+
+// shape is a quorum without what moves all the time.
+func shape(q *v1alpha1.QuorumStatus) *v1alpha1.QuorumStatus {
+	c := q.DeepCopy()
+	c.HighWatermark, c.ObservedTime = 0, metav1.Time{}
+	for _, rs := range [][]v1alpha1.ReplicaStatus{c.Voters, c.Observers} {
+		for i := range rs {
+			rs[i].LogEndOffset, rs[i].Lag = 0, 0
+		}
+	}
+	return c
+}
+
+func (s *scope) reportListeners() {
+	var out []v1alpha1.ListenerStatus
+	for _, l := range s.spec.Listeners {
+		ls := v1alpha1.ListenerStatus{Name: l.Name, Type: l.Type}
+		if l.Type == v1alpha1.ListenerNodePort {
+			ls.BootstrapServers = s.nodePortServers(l)
+		} else {
+			ls.BootstrapServers = fmt.Sprintf("%s.%s.svc:%d", bootstrapName(s.cluster.Name), s.cluster.Namespace, l.Port)
+		}
+		out = append(out, ls)
+	}
+	s.cluster.Status.Listeners = out
+}
+
+// nodePortServers are up to three brokers as the host's clients reach them.
+func (s *scope) nodePortServers(l v1alpha1.ListenerSpec) string {
+	var out []string
+	for _, n := range s.nodes {
+		p := s.pods[podName(n.name)]
+		if !n.broker || p == nil || n.nodePorts[l.Name] == 0 {
+			continue
+		}
+		host := l.AdvertisedHost
+		if host == "" {
+			host = p.Status.HostIP
+		}
+		if host != "" && len(out) < 3 {
+			out = append(out, net.JoinHostPort(host, strconv.Itoa(int(n.nodePorts[l.Name]))))
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+func (s *scope) reportServing() {
+	st := &s.cluster.Status
+	if st.Formed {
+		s.setCondition(v1alpha1.ConditionQuorumFormed, true, "Formed", "the first epoch was committed: an empty disk joins as an observer")
+	} else {
+		s.setCondition(v1alpha1.ConditionQuorumFormed, false, "NotFormed", "no epoch was committed yet")
+	}
+	if s.nodes == nil {
+		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, "NotLooked", "the pass ended before the quorum was asked")
+		s.setCondition(v1alpha1.ConditionAvailable, false, "NotLooked", "the pass ended before the brokers were asked")
+		return
+	}
+	q := s.quorum
+	leads := q != nil && q.Leader >= 0
+	switch {
+	case !leads:
+		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, "NoLeader", "no controller says that it leads")
+	case q.KeepingUp() < len(q.Voters):
+		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, "VotersLag", s.lagging())
+	default:
+		s.setCondition(v1alpha1.ConditionQuorumHealthy, true, "Healthy", fmt.Sprintf("%d voters keep up with leader %d in epoch %d", len(q.Voters), q.Leader, q.Epoch))
+	}
+	switch {
+	case !leads:
+		s.setCondition(v1alpha1.ConditionAvailable, false, "NoLeader", "no controller says that it leads")
+	case st.Brokers.Ready == 0:
+		s.setCondition(v1alpha1.ConditionAvailable, false, "NoBroker", "no broker is Ready")
+	case s.topics != nil && s.topics.Offline > 0:
+		s.setCondition(v1alpha1.ConditionAvailable, false, "PartitionsOffline", fmt.Sprintf("%d partitions have no leader", s.topics.Offline))
+	default:
+		s.setCondition(v1alpha1.ConditionAvailable, true, "Serving", "brokers serve")
+	}
+}
+
+func (s *scope) reportRolling() {
+	switch {
+	case s.roll.Stopped:
+		s.setCondition(v1alpha1.ConditionRolling, true, "Stopped", "waits for "+s.roll.Why)
+	case s.roll.Do != plan.RollDone && s.roll.Why != "":
+		s.setCondition(v1alpha1.ConditionRolling, true, "Waiting", "waits for "+s.roll.Why)
+	case s.roll.Do != plan.RollDone:
+		s.setCondition(v1alpha1.ConditionRolling, true, "Restarting", "restarts "+s.roll.Node.Name)
+	default:
+		s.setCondition(v1alpha1.ConditionRolling, false, "UpToDate", "no node waits for a new template")
+	}
+}
+
+// nextCommand is what a person would try next.
+func (s *scope) nextCommand(v verdict) string {
+	ns, name := s.cluster.Namespace, s.cluster.Name
+	for _, n := range s.nodes {
+		if p := s.pods[podName(n.name)]; p != nil && brokenPod(p, s.now) != "" {
+			return fmt.Sprintf("kubectl -n %s describe pod %s", ns, p.Name)
+		}
+	}
+	if !v.ready {
+		return fmt.Sprintf("kubectl -n %s describe kraftcluster %s", ns, name)
+	}
+	for _, n := range s.nodes {
+		if n.broker {
+			return fmt.Sprintf("kubectl -n %s exec %s -- /kraftd topic create hello --bootstrap-server %s:%d", ns, podName(n.name), bootstrapName(name), s.internalPort())
+		}
+	}
+	return ""
+}

@@ -1,0 +1,95 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ensureClaims keeps the claims' annotations, owner and size as they shall be. A claim never shrinks and is never
+// deleted.
+func (r *Reconciler) ensureClaims(ctx context.Context, s *scope) (ctrl.Result, error) {
+	for _, n := range s.nodes {
+		live := s.claims[claimName(n.name)]
+		if live == nil || live.DeletionTimestamp != nil {
+			continue
+		}
+		if err := r.ensureMarks(ctx, s, n, live); err != nil {
+			return ctrl.Result{}, err
+		}
+		if err := r.growClaim(ctx, s, n, live); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+func (r *Reconciler) ensureMarks(ctx context.Context, s *scope, n *node, live *corev1.PersistentVolumeClaim) error {
+	want := s.claim(n)
+	mended := live.DeepCopy()
+	mended.Labels = merged(live.Labels, want.Labels)
+	mended.Annotations = merged(live.Annotations, want.Annotations)
+	if dir := s.seenDirectory(n.id); n.controller && dir != "" {
+		mended.Annotations[annotationDirectoryID] = dir
+	}
+	mended.OwnerReferences = slices.DeleteFunc(mended.OwnerReferences, func(ref metav1.OwnerReference) bool {
+		return ref.Kind == "KRaftCluster" && ref.Name == s.cluster.Name
+	})
+	mended.OwnerReferences = append(mended.OwnerReferences, want.OwnerReferences...)
+	if equality.Semantic.DeepEqual(mended.ObjectMeta, live.ObjectMeta) {
+		return nil
+	}
+	if err := r.Patch(ctx, mended, client.MergeFrom(live), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("claim %s: %w", live.Name, err)
+	}
+	return nil
+}
+
+// seenDirectory is the directory id under which the quorum knows a controller; "" while it doesn't.
+func (s *scope) seenDirectory(id int32) string {
+	if s.quorum == nil {
+		return ""
+	}
+	for _, r := range slices.Concat(s.quorum.Voters, s.quorum.Observers) {
+		if r.ID == id {
+			return r.DirectoryID
+		}
+	}
+	return ""
+}
+
+func (r *Reconciler) growClaim(ctx context.Context, s *scope, n *node, live *corev1.PersistentVolumeClaim) error {
+	want, has := n.size(), live.Spec.Resources.Requests[corev1.ResourceStorage]
+	if want.Cmp(has) <= 0 {
+		return nil
+	}
+	grown := live.DeepCopy()
+	grown.Spec.Resources.Requests[corev1.ResourceStorage] = want
+	err := r.Patch(ctx, grown, client.MergeFrom(live), client.FieldOwner(fieldManager))
+	switch {
+	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
+		s.hold("spec."+n.pool+".storage.size", "ClaimCannotGrow", "claim %s stays at %s: %v; use a StorageClass with allowVolumeExpansion", live.Name, has.String(), err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("growing claim %s: %w", live.Name, err)
+	}
+	r.event(s, nil, corev1.EventTypeNormal, "ClaimGrown", "Grow", "claim %s from %s to %s", live.Name, has.String(), want.String())
+	return nil
+}
+
+func merged(have, over map[string]string) map[string]string {
+	out := maps.Clone(have)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, over)
+	return out
+}

@@ -1,0 +1,110 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// configBatch bounds the topics of one DescribeConfigs request.
+const configBatch = 500
+
+// DescribeTopics asks the brokers, one after the other until one answers, for every partition and its topic's
+// min.insync.replicas.
+func (Client) DescribeTopics(ctx context.Context, brokers []string) (*Topics, error) {
+	ctx, cancel := context.WithTimeout(ctx, QuestionTimeout)
+	defer cancel()
+	errs := []error{ErrNobody}
+	for _, addr := range brokers {
+		t, err := topicsOf(ctx, addr)
+		if err == nil {
+			return t, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+	}
+	return nil, fmt.Errorf("describe topics: %w", errors.Join(errs...))
+}
+
+func topicsOf(ctx context.Context, addr string) (*Topics, error) {
+	cl, err := open(addr)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	broker := cl.SeedBrokers()[0]
+	req := kmsg.NewPtrMetadataRequest() // nil topics: all of them
+	req.AllowAutoTopicCreation = false
+	raw, err := broker.Request(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("Metadata: %w", err)
+	}
+	meta := raw.(*kmsg.MetadataResponse)
+	t := &Topics{}
+	for _, b := range meta.Brokers {
+		t.Unfenced = append(t.Unfenced, b.NodeID)
+	}
+	slices.Sort(t.Unfenced)
+	var names []string
+	for _, mt := range meta.Topics {
+		if mt.Topic == nil {
+			continue
+		}
+		if err := kerr.ErrorForCode(mt.ErrorCode); err != nil {
+			return nil, fmt.Errorf("topic %s: %w", *mt.Topic, err)
+		}
+		names = append(names, *mt.Topic)
+		for _, p := range mt.Partitions {
+			t.Partitions = append(t.Partitions, Partition{Topic: *mt.Topic, Partition: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR})
+		}
+	}
+	minISR, err := minISRs(ctx, broker, names)
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.Partitions {
+		t.Partitions[i].MinISR = minISR[t.Partitions[i].Topic]
+	}
+	return t, nil
+}
+
+func minISRs(ctx context.Context, broker *kgo.Broker, topics []string) (map[string]int, error) {
+	out := make(map[string]int, len(topics))
+	for batch := range slices.Chunk(topics, configBatch) {
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		for _, name := range batch {
+			r := kmsg.NewDescribeConfigsRequestResource()
+			r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, name
+			r.ConfigNames = []string{"min.insync.replicas"}
+			req.Resources = append(req.Resources, r)
+		}
+		raw, err := broker.Request(ctx, req)
+		if err != nil {
+			return nil, fmt.Errorf("DescribeConfigs: %w", err)
+		}
+		for _, r := range raw.(*kmsg.DescribeConfigsResponse).Resources {
+			if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+				if errors.Is(err, kerr.UnknownTopicOrPartition) {
+					continue // deleted between the two questions
+				}
+				return nil, fmt.Errorf("min.insync.replicas of %s: %w", r.ResourceName, err)
+			}
+			for _, c := range r.Configs {
+				if c.Name != "min.insync.replicas" || c.Value == nil {
+					continue
+				}
+				n, err := strconv.Atoi(*c.Value)
+				if err != nil {
+					return nil, fmt.Errorf("min.insync.replicas of %s: %w", r.ResourceName, err)
+				}
+				out[r.ResourceName] = n
+			}
+		}
+	}
+	return out, nil
+}

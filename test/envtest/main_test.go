@@ -1,0 +1,60 @@
+// Package envtest runs the API and the operator against a real kube-apiserver and etcd (KUBEBUILDER_ASSETS).
+// There is no kubelet and no controller manager: a test plays them.
+package envtest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+)
+
+var (
+	scheme  = runtime.NewScheme()
+	cfg     *rest.Config
+	kube    client.Client // straight to the apiserver, no cache
+	crdPath = filepath.Join("..", "..", "config", "crd", "bases")
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		fmt.Fprintln(os.Stderr, "KUBEBUILDER_ASSETS is not set: it names a directory with kube-apiserver and etcd; `make test` builds them and sets it")
+		return 1
+	}
+	must(clientgoscheme.AddToScheme(scheme))
+	must(v1alpha1.AddToScheme(scheme))
+	env := &envtest.Environment{
+		CRDDirectoryPaths:     []string{crdPath},
+		ErrorIfCRDPathMissing: true,
+	}
+	var err error
+	if cfg, err = env.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "starting the apiserver:", err)
+		return 1
+	}
+	defer func() {
+		if err := env.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping the apiserver:", err)
+		}
+	}()
+	cfg.QPS, cfg.Burst = 200, 400
+	kube, err = client.New(cfg, client.Options{Scheme: scheme})
+	must(err)
+	return m.Run()
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
