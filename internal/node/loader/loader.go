@@ -48,6 +48,7 @@ type Loader struct {
 	published *metadata.Image // the last one handed to publishers
 	applied   int64           // offset of the image that every publisher has taken
 	late      []Publisher     // subscribed since the last publication
+	onApplied []func(offset int64)
 
 	publishers []Publisher // only Run touches it
 	wake       chan struct{}
@@ -88,6 +89,13 @@ func (l *Loader) Subscribe(p Publisher) {
 	l.late = append(l.late, p)
 	l.mu.Unlock()
 	l.kick()
+}
+
+// OnApplied adds a function that is called after each publication, when LastAppliedOffset tells of it.
+func (l *Loader) OnApplied(f func(offset int64)) {
+	l.mu.Lock()
+	l.onApplied = append(l.onApplied, f)
+	l.mu.Unlock()
 }
 
 func (l *Loader) kick() {
@@ -242,7 +250,11 @@ func (l *Loader) publish() bool {
 	}
 	l.mu.Lock()
 	l.applied = next.Offset
+	tell := l.onApplied
 	l.mu.Unlock()
+	for _, f := range tell {
+		f(next.Offset)
+	}
 	l.readyOnce.Do(func() { close(l.ready) })
 	return true
 }

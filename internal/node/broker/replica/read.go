@@ -27,6 +27,7 @@ type ReadRequest struct {
 	MaxBytes         int
 	MinOneBatch      bool           // one batch even if it is larger than MaxBytes (KIP-74)
 	Follower         *FollowerFetch // nil: a consumer, who reads up to the high watermark
+	Parked           bool           // the second read of a fetch that waited: it says nothing new of the follower
 }
 
 // EpochEnd is a leader epoch and where it ends, exclusive.
@@ -99,7 +100,9 @@ func (p *Partition) admitLocked(r ReadRequest, fx *effects) (res ReadResult, lim
 	if r.Follower == nil {
 		return res, s.HighWatermark()
 	}
-	p.fetchedLocked(r, fx)
+	if !r.Parked {
+		p.fetchedLocked(r, fx)
+	}
 	res.HighWatermark = s.HighWatermark()
 	return res, s.LogEndOffset()
 }
@@ -208,8 +211,8 @@ func (p *Partition) EndOfEpoch(current, asked int32) (EpochEnd, error) {
 	return EpochEnd{epoch, end}, nil
 }
 
-// Committed walks whole batches of the local log from offset, at most maxBytes a call: what a coordinator loads from. It returns
-// the offset to go on from, and end once there is nothing left up to the log end at the time of the call.
+// Load returns whole batches of a led partition from offset, at most maxBytes unless the first is larger: what a coordinator loads
+// from. Nothing is left when it returns none.
 func (p *Partition) Load(offset int64, maxBytes int) (data []byte, err error) {
 	p.mu.Lock()
 	leo, role := p.state.LogEndOffset(), p.state.Role()
