@@ -4,59 +4,14 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"math"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// What went wrong. Use errors.Is; a returned error is an [*Error] that wraps one of these and the cause.
-var (
-	// ErrRefused: nobody listens at the address. Nothing was sent.
-	ErrRefused = errors.New("connection refused")
-	// ErrReset: the connection broke after it was made. The request may have been carried out.
-	ErrReset = errors.New("connection reset")
-	// ErrTimeout: no connection or no answer in time. The request may have been carried out if Sent.
-	ErrTimeout = errors.New("timed out")
-	// ErrUnreachable: no such host, or no route to it. Nothing was sent.
-	ErrUnreachable = errors.New("unreachable")
-	// ErrBackoff: the last attempt to connect failed moments ago. Nothing was sent.
-	ErrBackoff = errors.New("waiting to reconnect")
-	// ErrVersion: the peer serves no version that we and the caller's limits allow. Nothing was sent.
-	ErrVersion = errors.New("no common version")
-	// ErrAuth: the peer refused our credentials.
-	ErrAuth = errors.New("authentication failed")
-	// ErrProtocol: the peer's answer could not be read; the connection was closed.
-	ErrProtocol = errors.New("protocol error")
-	// ErrClosed: this client was closed.
-	ErrClosed = errors.New("client closed")
-)
-
-// Error is a failed call.
-type Error struct {
-	Addr string
-	API  string // "" while connecting
-	Kind error  // one of the Err values
-	Sent bool   // the request may have reached the peer
-	Err  error  // the cause, may be nil
-}
-
-func (e *Error) Error() string {
-	s := e.Addr + ": "
-	if e.API != "" {
-		s += e.API + ": "
-	}
-	s += e.Kind.Error()
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	return s
-}
-
-// Unwrap gives the kind and the cause.
-func (e *Error) Unwrap() []error { return []error{e.Kind, e.Err} }
 
 // Config of a Client. Zero values take the defaults beside them.
 type Config struct {
@@ -71,20 +26,56 @@ type Config struct {
 	MaxResponse     int           // bytes: 100 MiB
 	IdleTimeout     time.Duration // close a connection unused for so long: 0 is never
 	// OnClose is called after an established connection to addr ended, from a goroutine that
-	// holds no lock. A closed connection is a hint that the peer is gone. Not called by Close.
+	// holds no lock; it must not call Close. A closed connection is a hint that the peer is gone. Not called by Close.
 	OnClose func(addr string, cause error)
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error) // net.Dialer's
 	Logger  *slog.Logger
 }
 
+func (c *Config) setDefaults() {
+	setDefault(&c.SoftwareName, "kraftd")
+	setDefault(&c.SoftwareVersion, "0")
+	setDefault(&c.ConnectTimeout, 2*time.Second)
+	setDefault(&c.RequestTimeout, 30*time.Second)
+	setDefault(&c.BackoffMin, 50*time.Millisecond)
+	setDefault(&c.BackoffMax, 500*time.Millisecond)
+	setDefault(&c.MaxInFlight, 64)
+	setDefault(&c.MaxResponse, 100<<20)
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{}).DialContext
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func setDefault[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
+}
+
 // Client keeps one connection per address. For another purpose (so that a slow fetch never
 // delays a vote) make another client.
 type Client struct {
-	cfg Config
+	cfg    Config
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // dials and connections
+
+	mu     sync.Mutex
+	closed bool
+	peers  map[string]*peer
 }
 
 // New makes a client; nothing is connected yet.
-func New(cfg Config) *Client { return &Client{cfg: cfg} }
+func New(cfg Config) *Client {
+	cfg.setDefaults()
+	c := &Client{cfg: cfg, peers: map[string]*peer{}}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
 
 // NewClient is New with defaults.
 func NewClient(clientID string, logger *slog.Logger) *Client {
@@ -96,7 +87,15 @@ type Option func(*callOptions)
 
 type callOptions struct {
 	minVersion, maxVersion int16
-	ignoreBackoff          bool
+	skipBackoff            bool
+}
+
+func options(opts []Option) callOptions {
+	o := callOptions{maxVersion: math.MaxInt16}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
 }
 
 // MinVersion refuses (ErrVersion) a peer that doesn't serve at least v.
@@ -106,28 +105,87 @@ func MinVersion(v int16) Option { return func(o *callOptions) { o.minVersion = v
 func MaxVersion(v int16) Option { return func(o *callOptions) { o.maxVersion = v } }
 
 // Redial connects at once even though the last attempt failed moments ago.
-func Redial() Option { return func(o *callOptions) { o.ignoreBackoff = true } }
+func Redial() Option { return func(o *callOptions) { o.skipBackoff = true } }
 
 // Do sends req to addr (host:port) and returns the answer, in the highest version that
 // the peer, the table in package wire and the options share (req's version is set to it).
 //
+// Order:  calls on one address are sent in the order in which Do enqueues them, and answered in it.
+// Bound:  ctx, or RequestTimeout where it has no deadline. A call that times out closes the
+// connection (nothing can be told from a peer that is silent); one that is canceled does not.
 // Errors: an [*Error]; error codes inside the answer are the caller's business.
 // Alias:  the answer's byte fields are its own; req must not be changed until Do returns.
 func (c *Client) Do(ctx context.Context, addr string, req kmsg.Request, opts ...Option) (kmsg.Response, error) {
-	return nil, &Error{Addr: addr, Kind: ErrClosed}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.RequestTimeout)
+		defer cancel()
+	}
+	o := options(opts)
+	for {
+		cn, err := c.connection(ctx, addr, o)
+		if err != nil {
+			return nil, err
+		}
+		version, err := cn.pick(req.Key(), o)
+		if err != nil {
+			return nil, &Error{Addr: addr, API: kmsg.NameForKey(req.Key()), Kind: ErrVersion, Err: err}
+		}
+		req.SetVersion(version)
+		resp, err := cn.call(ctx, req)
+		if err != errStale {
+			return resp, err
+		}
+	}
 }
 
 // Connect makes sure that there is a negotiated connection to addr.
 func (c *Client) Connect(ctx context.Context, addr string, opts ...Option) error {
-	return &Error{Addr: addr, Kind: ErrClosed}
+	_, err := c.connection(ctx, addr, options(opts))
+	return err
 }
 
 // Versions is the range of an API that the connected peer at addr serves; ok is false without
 // a connection or where it doesn't serve the API.
-func (c *Client) Versions(addr string, key int16) (lo, hi int16, ok bool) { return 0, 0, false }
+func (c *Client) Versions(addr string, key int16) (lo, hi int16, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.peers[addr]; p != nil && p.conn != nil {
+		r, ok := p.conn.versions[key]
+		return r.lo, r.hi, ok
+	}
+	return 0, 0, false
+}
 
-// Drop closes the connection to addr, if any. OnClose isn't called.
-func (c *Client) Drop(addr string) {}
+// Drop closes the connection to addr, if any, and forgets its backoff. OnClose isn't called.
+func (c *Client) Drop(addr string) {
+	c.mu.Lock()
+	p := c.peers[addr]
+	var cn *conn
+	if p != nil {
+		cn, p.conn, p.failures = p.conn, nil, 0
+	}
+	c.mu.Unlock()
+	if cn != nil {
+		cn.close(errDropped)
+	}
+}
 
 // Close ends every connection, fails every call with ErrClosed and waits for all goroutines.
-func (c *Client) Close() {}
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	var open []*conn
+	for _, p := range c.peers {
+		if p.conn != nil {
+			open = append(open, p.conn)
+			p.conn = nil
+		}
+	}
+	c.mu.Unlock()
+	c.cancel()
+	for _, cn := range open {
+		cn.close(ErrClosed)
+	}
+	c.wg.Wait()
+}
