@@ -282,3 +282,23 @@ func (d *Driver) Shutdown(ctx context.Context) error {
 }
 
 func hostPort(n quorum.Node) string { return net.JoinHostPort(n.Host, strconv.Itoa(int(n.Port))) }
+
+// Ping returns when the loop has taken a turn, or ctx's error.
+func (d *Driver) Ping(ctx context.Context) error {
+	turned := make(chan struct{})
+	select {
+	case d.inbox <- func() { close(turned) }:
+	case <-d.stopped:
+		return errors.New("the quorum's loop has ended")
+	case <-ctx.Done():
+		return fmt.Errorf("the quorum's loop does not turn: %w", ctx.Err())
+	}
+	select {
+	case <-turned:
+		return nil
+	case <-d.stopped:
+		return errors.New("the quorum's loop has ended")
+	case <-ctx.Done():
+		return fmt.Errorf("the quorum's loop does not turn: %w", ctx.Err())
+	}
+}
