@@ -7,7 +7,7 @@
 // +groupName=kraft.dev
 package v1alpha1
 
-//go:generate go run ../../hack/configrules -table ../../internal/config/kafka-configs.tsv -out nodeconfig_generated.go
+//go:generate go run ../../hack/configrules -out nodeconfig_generated.go
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"

@@ -13,7 +13,7 @@ type VolumeSpec struct {
 	// Size of the claim, such as 100Gi. It may grow.
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="type(self) != int && isQuantity(self) && quantity(self).sign() == 1",message="not a quantity of storage: write a number and a unit, such as 10Gi"
+	// +kubebuilder:validation:XValidation:rule="type(self) != int && isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",message="not a quantity of storage: write a number and a unit, such as 10Gi"
 	// +required
 	Size intstr.IntOrString `json:"size"`
 
@@ -36,7 +36,7 @@ type ResourcesSpec struct {
 // Amounts are quantities by resource name.
 // +kubebuilder:validation:MaxProperties=8
 // +kubebuilder:validation:XValidation:rule="self.all(k, k in ['cpu', 'memory', 'ephemeral-storage'] || k.startsWith('hugepages-') || k.contains('/'))",message="unknown resource: use cpu, memory, ephemeral-storage, hugepages-<size>, or a name with a domain"
-// +kubebuilder:validation:XValidation:rule="self.all(k, type(self[k]) == int ? self[k] >= 0 : (isQuantity(self[k]) && quantity(self[k]).sign() >= 0))",messageExpression="'not a quantity: ' + self.filter(k, type(self[k]) == int ? self[k] < 0 : !(isQuantity(self[k]) && quantity(self[k]).sign() >= 0))[0] + ': write a number and a unit, such as 500m of cpu or 2Gi of memory'"
+// +kubebuilder:validation:XValidation:rule="self.all(k, type(self[k]) == int ? self[k] >= 0 : (isQuantity(self[k]) && !quantity(self[k]).isLessThan(quantity('0'))))",messageExpression="'not a quantity: ' + self.filter(k, type(self[k]) == int ? self[k] < 0 : !(isQuantity(self[k]) && !quantity(self[k]).isLessThan(quantity('0'))))[0] + ': write a number and a unit, such as 500m of cpu or 2Gi of memory'"
 type Amounts map[string]intstr.IntOrString
 
 // PodTemplate is the part of a pod that a user may set. It is short on purpose: everything else is the operator's.

@@ -11,6 +11,8 @@ import (
 	"os"
 	"sort"
 	"strings"
+
+	"github.com/kraft-dev/kraft-operator/internal/config"
 )
 
 // owned maps a key that the operator sets to what a user does instead.
@@ -24,9 +26,9 @@ var owned = map[string]string{
 	"inter.broker.listener.name":          "the first Internal one of spec.listeners is used",
 	"security.inter.broker.protocol":      "the first Internal one of spec.listeners is used",
 	"early.start.listeners":               "use spec.listeners",
-	"controller.listener.names":           "the controllers' listener is the operator's; for clients use spec.listeners",
+	"controller.listener.names":           "the operator makes the listener of the quorum; for clients use spec.listeners",
 	"controller.quorum.voters":            "use spec.quorum.voters and spec.controllers.replicas",
-	"controller.quorum.bootstrap.servers": "use spec.controllers.replicas; the addresses are the operator's",
+	"controller.quorum.bootstrap.servers": "use spec.controllers.replicas; the operator fills in the addresses",
 	"controller.quorum.auto.join.enable":  "use spec.quorum.voters: the operator adds and removes voters",
 	"log.dir":                             "use spec.controllers.storage and spec.brokers.storage",
 	"log.dirs":                            "use spec.controllers.storage and spec.brokers.storage",
@@ -35,17 +37,16 @@ var owned = map[string]string{
 }
 
 func main() {
-	table := flag.String("table", "", "Kafka's settings, tab separated: scope, name, ...")
 	out := flag.String("out", "", "file to write")
 	flag.Parse()
-	if err := run(*table, *out); err != nil {
+	if err := run(*out); err != nil {
 		fmt.Fprintln(os.Stderr, "configrules:", err)
 		os.Exit(1)
 	}
 }
 
-func run(table, out string) error {
-	names, err := known(table)
+func run(out string) error {
+	names, err := known()
 	if err != nil {
 		return err
 	}
@@ -59,29 +60,24 @@ func run(table, out string) error {
 	return os.WriteFile(out, src, 0o644)
 }
 
-// known is every setting of a node that isn't owned, and the ones that exist only at run time.
-func known(table string) ([]string, error) {
-	b, err := os.ReadFile(table)
-	if err != nil {
-		return nil, err
-	}
-	set := map[string]bool{}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		if len(f) < 2 || f[0] != "node" && f[0] != "dynamic" {
-			continue
+// known is every setting of a node that the operator doesn't own. The two lists of owned settings, here with the way
+// out and there for the code, must be one.
+func known() ([]string, error) {
+	var names []string
+	for k := range config.NodeKeys() {
+		_, here := owned[k]
+		_, there := config.Owned(k)
+		switch {
+		case strings.HasPrefix(k, "kraft."):
+		case here != there:
+			return nil, fmt.Errorf("%s: owned here: %t, in internal/config: %t", k, here, there)
+		case !here:
+			names = append(names, k)
 		}
-		if _, isOwned := owned[f[1]]; !isOwned {
-			set[f[1]] = true
-		}
-	}
-	names := make([]string, 0, len(set))
-	for n := range set {
-		names = append(names, n)
 	}
 	sort.Strings(names)
 	if len(names) < 300 {
-		return nil, fmt.Errorf("%s: %d settings found, want several hundred", table, len(names))
+		return nil, fmt.Errorf("%d settings found, want several hundred", len(names))
 	}
 	return names, nil
 }

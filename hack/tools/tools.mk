@@ -20,3 +20,7 @@ $(HELM):
 
 .PHONY: tools
 tools: $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(HELM) ## Build the pinned tools (cached)
+
+.PHONY: controller-gen-path
+controller-gen-path: $(CONTROLLER_GEN)
+	@echo $(CONTROLLER_GEN)
