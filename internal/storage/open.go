@@ -136,16 +136,6 @@ func (o *opener) openSegments(bases []int64) error {
 		if err != nil {
 			return err
 		}
-		if size == 0 && base != bases[len(bases)-1] { // a roll that was given up
-			o.segments = o.segments[:len(o.segments)-1]
-			for _, name := range s.files() {
-				o.leftovers = append(o.leftovers, path.Base(name))
-			}
-			if err := s.close(); err != nil {
-				return err
-			}
-			continue
-		}
 		if size > math.MaxInt32 {
 			return corruptFile(s.logName(), "%d bytes, a segment has at most %d", size, math.MaxInt32)
 		}
