@@ -23,6 +23,10 @@ import (
 // controlledShutdown bounds moving leaderships away. A pod has terminationGracePeriodSeconds, which is longer.
 const controlledShutdown = 20 * time.Second
 
+// noControllerPatience is how long a broker that leaves waits while no active controller is known: where a whole cluster
+// is stopped, there is nobody left to move leaderships to.
+const noControllerPatience = 3 * time.Second
+
 // brokerRole is the broker with its loader and its listeners.
 type brokerRole struct {
 	n       *Node
@@ -116,7 +120,32 @@ func (r *brokerRole) run(ctx context.Context) error {
 func (r *brokerRole) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), controlledShutdown)
 	defer cancel()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		r.giveUpWithoutController(ctx, cancel)
+	}()
 	r.broker.Shutdown(ctx)
+	cancel()
+	<-stopped
+}
+
+// giveUpWithoutController ends the wait for a controller that isn't there.
+func (r *brokerRole) giveUpWithoutController(ctx context.Context, giveUp func()) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for lost := time.Duration(0); lost < noControllerPatience; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if lost += 100 * time.Millisecond; r.n.raft.LeaderAndEpoch().LeaderID >= 0 {
+			lost = 0
+		}
+	}
+	r.n.opt.Logger.Warn("No active controller to hand leaderships to: leaving without")
+	giveUp()
 }
 
 // close ends the listeners; requests that are parked have until ctx ends.

@@ -55,6 +55,9 @@ type Node struct {
 	fatal     chan error
 }
 
+// ErrAbandon, as the cause that ends Run's context, ends the node at once and hands nothing over, as a crash would.
+var ErrAbandon = errors.New("the node is abandoned")
+
 // Run runs a node until ctx ends, then leaves in order: broker first, then the quorum (EndQuorumEpoch), then the sockets. An
 // error says in one line why the node could not start or had to stop; a node that could not start has changed nothing but
 // what formatting an empty disk writes.
@@ -244,8 +247,10 @@ func (n *Node) run(ctx context.Context) error {
 	var failed error
 	select {
 	case <-ctx.Done():
-		n.opt.Logger.Info("Leaving")
-		n.leave()
+		if !errors.Is(context.Cause(ctx), ErrAbandon) {
+			n.opt.Logger.Info("Leaving")
+			n.leave()
+		}
 	case failed = <-n.fatal:
 		n.opt.Logger.Error("Stopping", "err", failed)
 	}

@@ -34,7 +34,7 @@ type Node struct {
 	mu     sync.Mutex
 	out    lockedBuffer
 	cmd    *exec.Cmd
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	done   chan struct{}
 	err    error
 }
@@ -106,7 +106,7 @@ func (n *Node) Start() {
 	require.NoError(n.c.t, err)
 	cfg, err := config.Load(props)
 	require.NoError(n.c.t, err)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	n.cancel = cancel
 	logger := slog.New(slog.NewTextHandler(&n.out, &slog.HandlerOptions{Level: slog.LevelInfo})).With("node", n.ID)
 	go func() {
@@ -127,13 +127,13 @@ func (n *Node) Stop() error {
 	if n.c.Spec.Processes {
 		require.NoError(n.c.t, n.cmd.Process.Signal(syscall.SIGTERM))
 	} else {
-		n.cancel()
+		n.cancel(nil)
 	}
 	<-n.done
 	return n.err
 }
 
-// Kill ends a process as kill -9 does; a node in this process can only be stopped.
+// Kill ends a process as kill -9 does; a node in this process ends without handing anything over.
 func (n *Node) Kill() {
 	if !n.Running() {
 		return
@@ -143,7 +143,8 @@ func (n *Node) Kill() {
 		<-n.done
 		return
 	}
-	_ = n.Stop()
+	n.cancel(node.ErrAbandon)
+	<-n.done
 }
 
 // Wait waits for the node to end by itself.
