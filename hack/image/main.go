@@ -142,7 +142,7 @@ func writeArchive(path, tag string, img v1.Image) error {
 		return fmt.Errorf("--tag %q: %w", tag, err)
 	}
 	tmp := path + ".new"
-	defer os.Remove(tmp)
+	defer func() { _ = os.Remove(tmp) }()
 	if err := tarball.WriteToFile(tmp, ref, img); err != nil {
 		return fmt.Errorf("writing the archive: %w", err)
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -60,9 +62,27 @@ func makeCgroup(path string) error {
 			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 				return fmt.Errorf("making the cgroup: %w", err)
 			}
-			if err := inheritCPUSet(parent, dir); err != nil {
+			if err := errors.Join(delegate(parent, len(hierarchies) == 1), inheritCPUSet(parent, dir)); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// delegate lets the children of a cgroup have all its controllers: with cgroup v2 they have none before. On a host that
+// has v1 as well, containers use that, and v2 is left as it is.
+func delegate(dir string, onlyV2 bool) error {
+	if !onlyV2 {
+		return nil
+	}
+	controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	if err != nil {
+		return nil //nolint:nilerr // v1: each hierarchy is one controller
+	}
+	for _, c := range strings.Fields(string(controllers)) {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0); err != nil {
+			return fmt.Errorf("handing controller %s down: %w", c, err)
 		}
 	}
 	return nil

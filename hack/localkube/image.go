@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -30,7 +32,7 @@ func ownImages(binDir string) ([]string, error) {
 		if fileExists(file) {
 			continue
 		}
-		tmp := file + ".new"
+		tmp := fmt.Sprintf("%s.%d.new", file, os.Getpid()) // another cluster may be coming up
 		if err := writeImage(tmp, ref, filepath.Join(binDir, program)); err != nil {
 			return nil, err
 		}

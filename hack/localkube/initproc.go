@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -111,7 +113,7 @@ func startMachine(name, self, specFile, logFile string) (p Process, release func
 	}, nil
 }
 
-// runMachine is the first process of a machine. It never returns while the machine runs.
+// runMachine is the first process of a machine. It never returns while the machine runs, and then with an error.
 func runMachine(specFile string) error {
 	goPipe, says := os.NewFile(3, "go"), os.NewFile(4, "says")
 	syscall.CloseOnExec(3)

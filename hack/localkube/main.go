@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command localkube runs a real Kubernetes of several nodes on one Linux machine, from plain processes: no container
 // engine, no virtual machine, no prebuilt download. README.md beside it says how.
 package main
@@ -20,9 +22,7 @@ import (
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == initCommand {
-		if err := runMachine(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
+		fmt.Fprintln(os.Stderr, runMachine(os.Args[2]))
 		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -145,7 +147,7 @@ func (d *movable) attach(id, node string) error {
 	if err != nil {
 		return fmt.Errorf("attaching %s: %w", id, err)
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, err = tmp.WriteString(node)
 	if err := errors.Join(err, tmp.Close()); err != nil {
 		return fmt.Errorf("attaching %s: %w", id, err)

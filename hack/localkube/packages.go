@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -8,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 )
 
@@ -29,13 +30,11 @@ var requirements = []requirement{
 
 // elsewhere are other places where a file serves: without merged /usr, and where a Docker engine's package puts runc.
 var elsewhere = map[string][]string{
-	"/usr/sbin/runc":      {"/usr/bin/runc"},
-	"/usr/sbin/ip":        {"/sbin/ip", "/bin/ip"},
-	"/usr/sbin/nft":       {"/sbin/nft"},
-	"/usr/bin/mount":      {"/bin/mount"},
-	"/usr/bin/nsenter":    {"/bin/nsenter"},
-	"/usr/bin/ctr":        nil,
-	"/usr/bin/containerd": nil,
+	"/usr/sbin/runc":   {"/usr/bin/runc"},
+	"/usr/sbin/ip":     {"/sbin/ip", "/bin/ip"},
+	"/usr/sbin/nft":    {"/sbin/nft"},
+	"/usr/bin/mount":   {"/bin/mount"},
+	"/usr/bin/nsenter": {"/bin/nsenter"},
 }
 
 // missingPackages names the packages whose files aren't there, each once. exists is os.Stat in life.
@@ -64,9 +63,6 @@ func fileExists(path string) bool {
 
 // checkHost says in clear words what this machine lacks, or returns nil.
 func checkHost() error {
-	if runtime.GOOS != "linux" {
-		return fmt.Errorf("localkube needs Linux: its nodes are namespaces of the kernel, and this is %s; use a cluster you have (DEMO_KUBECONFIG=current)", runtime.GOOS)
-	}
 	if os.Geteuid() != 0 {
 		return errors.New("localkube needs root: it makes network namespaces, mounts and cgroups; run it with sudo, or use a cluster you have (DEMO_KUBECONFIG=current)")
 	}
@@ -91,12 +87,12 @@ func ensurePackages(ctx context.Context, out io.Writer) error {
 	}
 	defer restore()
 	install := append([]string{"install", "-y", "-q", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=300"}, pkgs...)
-	if log, err := aptGet(ctx, apt, install); err != nil {
+	if _, err := aptGet(ctx, apt, install); err != nil {
 		// A fresh image has no package lists.
 		if log, err := aptGet(ctx, apt, []string{"update", "-q"}); err != nil {
 			return fmt.Errorf("apt-get update: %w\n%s", err, tail(log, 15))
 		}
-		if log, err = aptGet(ctx, apt, install); err != nil {
+		if log, err := aptGet(ctx, apt, install); err != nil {
 			return fmt.Errorf("apt-get install %s: %w\n%s", strings.Join(pkgs, " "), err, tail(log, 15))
 		}
 	}
