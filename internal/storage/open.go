@@ -161,16 +161,32 @@ func (s *segment) loadIndexes() error {
 		a, z := getTimeEntry(first), getTimeEntry(last)
 		return a.ts >= 0 && a.ts <= z.ts && a.rel <= z.rel && (s.times.stored == 1 || a != z)
 	})
-	if err != nil || s.times.stored == 0 {
+	if err != nil {
 		return err
+	}
+	return s.loadLargestTimestamp()
+}
+
+// loadLargestTimestamp takes it from the last time index entry, which a sealed segment has if it has batches. Retention
+// deletes by it, so the batch is asked, too.
+func (s *segment) loadLargestTimestamp() error {
+	n := s.times.count()
+	if n == 0 && s.size.Load() > 0 {
+		return corruptFile(s.times.name, "no entries for %d bytes of batches", s.size.Load())
+	} else if n == 0 {
+		return nil
 	}
 	var b [timeEntrySize]byte
-	if err := s.times.at(s.times.stored-1, b[:]); err != nil {
+	if err := s.times.at(n-1, b[:]); err != nil {
 		return err
 	}
-	s.lastTimeEntry = getTimeEntry(b[:])
-	s.maxTs.Store(s.lastTimeEntry.ts)
-	s.maxTsRel.Store(int64(s.lastTimeEntry.rel))
+	e := getTimeEntry(b[:])
+	if _, ok := s.timeEntryPosition(e, s.size.Load()); !ok {
+		return corruptFile(s.times.name, "no batch at offset %d has timestamp %d", s.base+int64(e.rel), e.ts)
+	}
+	s.lastTimeEntry = e
+	s.maxTs.Store(e.ts)
+	s.maxTsRel.Store(int64(e.rel))
 	return nil
 }
 

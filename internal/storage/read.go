@@ -218,7 +218,7 @@ func (l *Log) OffsetForTimestamp(ts, maxOffset int64) (out TimestampOffset, foun
 				continue
 			}
 			var err error
-			from := s.timeFloor(ts)
+			from := s.timeFloor(ts, v.limit(i))
 			out, found, err = v.searchTime(i, from, ts, min(maxOffset, v.end))
 			if err != nil && from > 0 {
 				out, found, err = v.searchTime(i, 0, ts, min(maxOffset, v.end))
@@ -236,21 +236,40 @@ func (l *Log) OffsetForTimestamp(ts, maxOffset int64) (out TimestampOffset, foun
 }
 
 // timeFloor is a position from which a walk meets every batch with a timestamp of at least ts.
-func (s *segment) timeFloor(ts int64) int64 {
+func (s *segment) timeFloor(ts, limit int64) int64 {
 	var b [timeEntrySize]byte
 	n, err := s.times.floor(b[:], func(e []byte) bool { return getTimeEntry(e).ts >= ts })
 	if err != nil || n < 0 {
 		return 0
 	}
-	return s.floorPosition(s.base + int64(getTimeEntry(b[:]).rel))
+	pos, ok := s.timeEntryPosition(getTimeEntry(b[:]), limit)
+	if !ok { // an index that misleads costs time, not answers
+		return 0
+	}
+	return pos
 }
+
+// timeEntryPosition finds the batch that a time index entry speaks of; ok is false if there is none with that timestamp.
+func (s *segment) timeEntryPosition(e timeEntry, limit int64) (position int64, ok bool) {
+	want := s.base + int64(e.rel)
+	err := s.walkTo(s.floorPosition(want), limit, func(pos int64, h record.Batch) error {
+		if h.LastOffset() < want {
+			return nil
+		}
+		position, ok = pos, h.BaseOffset() <= want && h.MaxTimestamp() == e.ts
+		return errDone
+	})
+	return position, ok && err == errDone
+}
+
+// errDone ends a walk.
+var errDone = errors.New("done")
 
 func (v view) searchTime(i int, position, ts, maxOffset int64) (out TimestampOffset, found bool, err error) {
 	s := v.segments[i]
-	done := errors.New("done")
 	err = s.walkTo(position, v.limit(i), func(pos int64, h record.Batch) error {
 		if h.BaseOffset() >= maxOffset {
-			return done
+			return errDone
 		}
 		if h.LastOffset() < v.start || h.MaxTimestamp() < ts || h.IsControl() && h.MaxTimestamp() < 0 {
 			return nil
@@ -265,12 +284,12 @@ func (v view) searchTime(i int, position, ts, maxOffset int64) (out TimestampOff
 			}
 			if r.Timestamp >= ts && r.Offset >= v.start && r.Offset < maxOffset {
 				out, found = TimestampOffset{Timestamp: r.Timestamp, Offset: r.Offset, Epoch: b.Epoch()}, true
-				return done
+				return errDone
 			}
 		}
 		return nil
 	})
-	if err == done {
+	if err == errDone {
 		err = nil
 	}
 	return out, found, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"slices"
 
@@ -136,6 +137,7 @@ func (o *opener) damaged(i int, pos int64, cause error) error {
 
 // soundAfter is the base offset of a sound batch behind the damage at pos of segment i, -1 for none.
 func (o *opener) soundAfter(i int, pos int64) (int64, error) {
+	pos++ // the damaged batch itself is no evidence, even if only its offset, which no CRC covers, is wrong
 	for ; i < len(o.segments); i, pos = i+1, 0 {
 		s := o.segments[i]
 		off, err := findBatch(s.file, s.logName(), pos, s.size.Load(), o.end)
@@ -165,7 +167,7 @@ func findBatch(f io.ReaderAt, name string, pos, end, minOffset int64) (int64, er
 			}
 			h := record.Batch(buf[i : i+record.HeaderSize])
 			size, err := record.CheckHeader(h)
-			if err != nil || h.BaseOffset() < minOffset || int64(size) > end-pos-i {
+			if err != nil || h.BaseOffset() < minOffset || h.BaseOffset()-minOffset > math.MaxUint32 || int64(size) > end-pos-i {
 				continue
 			}
 			if budget -= int64(size); budget < 0 {
