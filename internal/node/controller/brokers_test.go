@@ -281,7 +281,7 @@ func TestPlacement(t *testing.T) {
 		for id, n := range leaders {
 			require.LessOrEqual(t, n, 24, "leaders are spread, broker %d", id)
 		}
-		}
+	}
 }
 
 func TestPlacementErrors(t *testing.T) {

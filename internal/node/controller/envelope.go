@@ -23,10 +23,14 @@ func unwrap(outer *server.Request, req *kmsg.EnvelopeRequest) (*server.Request, 
 	if !ok {
 		return nil, fail(kerr.InvalidRequest, "client address from envelope has %d bytes", len(req.ClientHostAddress))
 	}
-	h, body, err := wire.ParseRequest(req.RequestData)
-	if api, known := wire.Lookup(h.Key); err == nil && (!known || !api.Forwardable) || err != nil && known && !api.Forwardable && h.Version > 0 {
+	h, raw, err := wire.ParseRequestHeader(req.RequestData)
+	if err != nil {
+		return nil, fail(kerr.UnsupportedVersion, "request header from envelope: %v", err)
+	}
+	if api, ok := wire.Lookup(h.Key); !ok || !api.Forwardable {
 		return nil, fail(kerr.InvalidRequest, "API %d is not enabled or is not eligible for forwarding", h.Key)
 	}
+	body, err := wire.DecodeRequest(h, raw)
 	if err != nil {
 		return nil, fail(kerr.UnsupportedVersion, "request from envelope: %v", err)
 	}

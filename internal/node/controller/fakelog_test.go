@@ -328,4 +328,6 @@ func (s *fakeSnapshot) Batches() iter.Seq2[raft.CommittedBatch, error] {
 	}
 }
 
-func ids(s []int32) string { return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(s)), ","), "[]") }
+func ids(s []int32) string {
+	return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(s)), ","), "[]")
+}
