@@ -12,7 +12,13 @@ type outbox struct {
 	newest    ElectionState
 	persisted uint64 // highest Seq known to be on disk
 	gate      uint64 // effects emitted from now on wait for this Seq
+
+	writing bool // this Step has emitted a PersistElection, at writeAt
+	writeAt int
 }
+
+// begin starts a Step.
+func (o *outbox) begin() { o.fx, o.writing = nil, false }
 
 type heldEffect struct {
 	effect Effect
@@ -31,9 +37,14 @@ func (o *outbox) emit(e Effect) {
 // persist asks for state to be written. With wait, nothing emitted later leaves before it is on disk.
 func (o *outbox) persist(state ElectionState, wait bool) {
 	if o.seq == 0 || state != o.newest {
-		o.seq++
 		o.newest = state
-		o.fx = append(o.fx, PersistElection{Seq: o.seq, State: state})
+		if o.writing { // one rewrite carries epoch and vote
+			o.fx[o.writeAt] = PersistElection{Seq: o.seq, State: state}
+		} else {
+			o.seq++
+			o.writing, o.writeAt = true, len(o.fx)
+			o.fx = append(o.fx, PersistElection{Seq: o.seq, State: state})
+		}
 	}
 	if wait {
 		o.gate = o.seq

@@ -3,6 +3,7 @@ package quorum
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Quorum is one replica of one log. It is not safe for concurrent use.
@@ -74,7 +75,9 @@ func New(cfg Config, persisted *ElectionState, log LogState, seed uint64) (*Quor
 		electionDeadline: Never,
 	}
 	for i, n := range cfg.BootstrapServers {
-		q.bootstrap = append(q.bootstrap, Node{ID: NodeID(-2 - i), Host: n.Host, Port: n.Port})
+		if !isOwn(cfg.Endpoints, n) {
+			q.bootstrap = append(q.bootstrap, Node{ID: NodeID(-2 - i), Host: n.Host, Port: n.Port})
+		}
 	}
 	if persisted != nil {
 		q.election = *persisted
@@ -84,10 +87,15 @@ func New(cfg Config, persisted *ElectionState, log LogState, seed uint64) (*Quor
 	return q, nil
 }
 
+// isOwn: the list of bootstrap servers is the same on all nodes, so it may name this one.
+func isOwn(own []Endpoint, n Node) bool {
+	return slices.ContainsFunc(own, func(e Endpoint) bool { return e.Host == n.Host && e.Port == n.Port })
+}
+
 // Step applies one event at an instant that never decreases, and returns what must be done for it.
 func (q *Quorum) Step(now Instant, ev Event) Effects {
 	q.now = max(q.now, now)
-	q.out.fx = nil
+	q.out.begin()
 	q.handle(ev)
 	q.poll()
 	q.reportLeader()

@@ -13,9 +13,7 @@ func (q *Quorum) start() {
 		*e = ElectionState{Epoch: last, LeaderID: None, Voted: NoReplica}
 		q.startUnattached()
 	case e.LeaderID >= 0 && e.LeaderID == q.local.ID:
-		q.enter(Resigned)
-		q.resigned = resignedState{}
-		q.electionDeadline = q.now + q.electionTimeout()
+		q.becomeResigned(nil)
 	case q.votedForSelf() && e.LeaderID == None && last < e.Epoch && q.isVoter():
 		q.enter(Candidate)
 		q.startCandidacy()

@@ -184,7 +184,7 @@ func (c *checker) send(n *node, e quorum.Send) {
 }
 
 // reply: a vote given is on disk; a leader named is the leader, with an address; INVALID_REQUEST is never deserved.
-func (c *checker) reply(n *node, m quorum.Message) {
+func (c *checker) reply(n *node, request, m quorum.Message) {
 	r, ok := m.(interface{ Common() *quorum.Answer })
 	if !ok {
 		return
@@ -192,6 +192,9 @@ func (c *checker) reply(n *node, m quorum.Message) {
 	a := r.Common()
 	if a.TopError != quorum.NoError || a.Error == quorum.InvalidRequest || a.Error == quorum.UnknownServerError {
 		c.fail("n%d answers %T with %s/%s", n.id, m, a.TopError, a.Error)
+	}
+	if s := n.disk.synced.election; !n.wiped && !(c.w.s.formationSafe && s == nil) && a.Leader.Epoch > 0 && (s == nil || s.Epoch < a.Leader.Epoch) {
+		c.fail("n%d speaks of epoch %d before it is on disk: %+v", n.id, a.Leader.Epoch, s)
 	}
 	if id := a.Leader.LeaderID; id >= 0 {
 		if l, ok := c.leaders[a.Leader.Epoch]; !ok || l != int(id) {
@@ -203,10 +206,7 @@ func (c *checker) reply(n *node, m quorum.Message) {
 	}
 	switch m := m.(type) {
 	case *quorum.VoteResponse:
-		s := n.disk.synced.election
-		if m.Granted && s != nil && s.Epoch == a.Leader.Epoch && s.Voted.Known() {
-			c.recordVote(n.key(), s.Epoch, s.Voted.ID)
-		}
+		c.voteGiven(n, request.(*quorum.VoteRequest), m)
 	case *quorum.FetchResponse:
 		if a.Error == quorum.NoError && int(a.Leader.LeaderID) != n.id {
 			c.fail("n%d answers a fetch without naming itself leader", n.id)
@@ -215,6 +215,18 @@ func (c *checker) reply(n *node, m quorum.Message) {
 			c.fail("n%d answers a fetch with records and a divergence", n.id)
 		}
 	}
+}
+
+// voteGiven: a vote is on disk before the candidate hears of it.
+func (c *checker) voteGiven(n *node, req *quorum.VoteRequest, resp *quorum.VoteResponse) {
+	if !resp.Granted || req.PreVote {
+		return
+	}
+	s := n.disk.synced.election
+	if s == nil || s.Epoch < req.Epoch || s.Epoch == req.Epoch && s.Voted.ID != req.Candidate.ID {
+		c.fail("n%d gives n%d its vote in epoch %d before that is on disk: %+v", n.id, req.Candidate.ID, req.Epoch, s)
+	}
+	c.recordVote(n.key(), req.Epoch, req.Candidate.ID)
 }
 
 // recordVote: one vote an epoch, across restarts.

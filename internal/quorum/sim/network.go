@@ -60,7 +60,7 @@ func (w *world) transmit(n *node, e quorum.Send) {
 		}
 		to.later(w.travelTime(), func() {
 			w.replyTo++
-			w.calls[w.replyTo] = call{from: n.id, to: to.id, incarnation: life, correlation: e.Correlation}
+			w.calls[w.replyTo] = call{from: n.id, to: to.id, incarnation: life, correlation: e.Correlation, request: e.Message}
 			to.step(quorum.Request{ReplyTo: w.replyTo, Listener: "CONTROLLER", Message: to.received(e.Message)})
 		})
 	}
@@ -83,7 +83,7 @@ func (w *world) answer(n *node, e quorum.Reply) {
 		w.check.fail("n%d answers request %d, which is not open", n.id, e.ReplyTo)
 	}
 	delete(w.calls, e.ReplyTo)
-	w.check.reply(n, e.Message)
+	w.check.reply(n, c.request, e.Message)
 	from := w.nodes[c.from]
 	if from.incarnation != c.incarnation || !from.up {
 		return

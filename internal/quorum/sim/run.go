@@ -103,11 +103,13 @@ func (w *world) requireConverged() {
 	}
 }
 
-// Report plays seeds and prints what make sim promises. It returns the number of violations.
-func Report(seed0 uint64, seeds int, traceLines int, print func(format string, args ...any)) int {
-	events, violations := 0, 0
-	for seed := seed0; seed < seed0+uint64(seeds); seed++ {
+// Report plays seeds, at most until stop violations are found (0: all), and prints what make sim promises. It returns
+// the number of violations.
+func Report(seed0 uint64, seeds, stop, traceLines int, print func(format string, args ...any)) int {
+	events, violations, played := 0, 0, 0
+	for seed := seed0; seed < seed0+uint64(seeds) && (stop == 0 || violations < stop); seed++ {
 		res := Run(seed, false)
+		played++
 		events += res.Events
 		if res.Violation == "" {
 			continue
@@ -121,6 +123,6 @@ func Report(seed0 uint64, seeds int, traceLines int, print func(format string, a
 		print("violation: seed=%d: %s\n  scenario: %s\n  replay: make sim SEEDS=1 SEED0=%d\n  the last %d lines of the story:\n%s\n",
 			seed, res.Violation, res.Scenario, seed, len(lines), strings.Join(lines, "\n"))
 	}
-	print("seeds=%d events=%d violations=%d\n", seeds, events, violations)
+	print("seeds=%d events=%d violations=%d\n", played, events, violations)
 	return violations
 }

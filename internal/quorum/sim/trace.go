@@ -26,11 +26,13 @@ func describeEvent(ev quorum.Event) string {
 	case quorum.Response:
 		return fmt.Sprintf("response ~%d %s", ev.Correlation, describeMessage(ev.Message))
 	}
-	return fmt.Sprintf("%T%+v", ev, ev)
+	return describeProposal(ev)
 }
 
 func describeEffect(e quorum.Effect) string {
 	switch e := e.(type) {
+	case quorum.Note:
+		return "note: " + e.Text
 	case quorum.Send:
 		return fmt.Sprintf("send ~%d to %s(%d) %s", e.Correlation, e.To.Host, e.To.ID, describeMessage(e.Message))
 	case quorum.Reply:
@@ -51,8 +53,19 @@ func describeMessage(m quorum.Message) string {
 		return s
 	case *quorum.FetchRequest:
 		return fmt.Sprintf("FetchRequest replica %d epoch %d offset %d/%d hw %d", m.Replica.ID, m.Epoch, m.FetchOffset, m.LastFetchedEpoch, m.HighWatermark)
+	case *quorum.BeginQuorumEpochRequest:
+		return fmt.Sprintf("BeginQuorumEpoch to %s leader %+v", m.Voter, m.Leader)
+	case *quorum.EndQuorumEpochRequest:
+		return fmt.Sprintf("EndQuorumEpoch leader %+v successors %v", m.Leader, m.Successors)
 	case *quorum.VoteRequest:
 		return fmt.Sprintf("VoteRequest pre %v candidate %d epoch %d log %d/%d", m.PreVote, m.Candidate.ID, m.Epoch, m.LastOffset, m.LastOffsetEpoch)
 	}
 	return fmt.Sprintf("%T%+v", m, m)
+}
+
+func describeProposal(ev quorum.Event) string {
+	if p, ok := ev.(quorum.Propose); ok {
+		return fmt.Sprintf("propose %d batches in epoch %d", len(p.Batches), p.Epoch)
+	}
+	return fmt.Sprintf("%T%+v", ev, ev)
 }

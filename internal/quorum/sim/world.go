@@ -37,6 +37,7 @@ type call struct {
 	from, to    int
 	incarnation int // of from
 	correlation uint64
+	request     quorum.Message
 }
 
 type happening struct {
@@ -105,10 +106,14 @@ func (w *world) tracef(format string, args ...any) {
 
 // newWorld builds the nodes of a scenario, freshly formatted.
 func newWorld(seed uint64, trace *strings.Builder) *world {
+	rng := rand.New(rand.NewPCG(seed, 0x6b72616674))
+	return newWorldOf(seed, newScenario(rng), trace)
+}
+
+func newWorldOf(seed uint64, s scenario, trace *strings.Builder) *world {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 0x6b72616674)), cut: map[[2]int]bool{}, calls: map[uint64]call{}, trace: trace,
+		rng: rand.New(rand.NewPCG(seed, 0x636f6e73)), s: s, cut: map[[2]int]bool{}, calls: map[uint64]call{}, trace: trace,
 	}
-	w.s = newScenario(w.rng)
 	w.check = newChecker(w)
 	var voters []quorum.Voter
 	for i := range w.s.voters {
