@@ -222,6 +222,7 @@ func (s *state) usableBrokers() []usableBroker {
 func newPartition(s *state, id int32, replicas []int32) *metadata.PartitionRecord {
 	rec := metadata.NewPartitionRecord()
 	rec.PartitionID, rec.Replicas = id, replicas
+	rec.LeaderEpoch, rec.PartitionEpoch = 0, 0
 	for _, r := range replicas {
 		b, ok := s.img.Broker(r)
 		if ok && b.Active() {

@@ -108,6 +108,8 @@ func TestCreateTopicsIsOneCommit(t *testing.T) {
 	for _, p := range topic.Partitions() {
 		requirePartitionInvariants(t, p)
 		require.Len(t, p.ISR, 3)
+		require.Zero(t, p.LeaderEpoch)
+		require.Zero(t, p.PartitionEpoch)
 	}
 	q.requireConverged()
 }
