@@ -113,7 +113,9 @@ func TestCallsArePipelinedAndAnsweredInOrder(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	mu.Lock()
 	require.Len(t, conns, 1, "one connection")
+	mu.Unlock()
 	lo, hi, ok := c.Versions(address(s), 52)
 	require.True(t, ok)
 	require.Equal(t, []int16{0, 2}, []int16{lo, hi})

@@ -57,15 +57,17 @@ func newConn(s *Server, l *listener, nc net.Conn, remote netip.AddrPort) *conn {
 // serve runs until the connection is closed, by whomever, and its writer has ended.
 func (c *conn) serve() {
 	err := c.readLoop()
-	if c.srv.draining.Load() && !errors.Is(err, errBadInput) {
+	why := reasonFor(err)
+	if c.srv.draining.Load() && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)) {
+		why = closedShutdown // drain made the reader stop; its peer is still there
 		c.waitAnswered()
 	}
-	c.close(reasonFor(err), err)
+	c.close(why, err)
 	c.mu.Lock()
 	for c.writing {
 		c.settled.Wait()
 	}
-	why := c.why
+	why = c.why
 	c.mu.Unlock()
 	c.lis.metrics.closed(why)
 }

@@ -388,6 +388,17 @@ func TestShutdownWaitsForParkedRequests(t *testing.T) {
 	p.closed()
 }
 
+func TestShutdownDoesNotWaitForPeersThatLeft(t *testing.T) {
+	parked := make(chan *Request, 1)
+	s := start(t, func(r *Request) { parked <- r }, nil)
+	p := dial(t, s)
+	p.send(1, heartbeat())
+	r := <-parked
+	require.NoError(t, p.Close())
+	require.NoError(t, s.Shutdown(context.Background()))
+	require.True(t, r.ConnClosed())
+}
+
 func TestShutdownGivesUpWithItsContext(t *testing.T) {
 	parked := make(chan *Request, 1)
 	s := start(t, func(r *Request) { parked <- r }, nil)
