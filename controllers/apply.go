@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 
 	appsv1 "k8s.io/api/apps/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,7 +25,11 @@ func (r *Reconciler) ensure(ctx context.Context, obj client.Object) error {
 		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
 	}
 	if err == nil {
-		if live.GetAnnotations()[annotationApplied] == hash && same(obj, live) {
+		unchanged, err := same(obj, live)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
+		}
+		if unchanged && live.GetAnnotations()[annotationApplied] == hash {
 			return copyInto(live, obj)
 		}
 		if !live.GetDeletionTimestamp().IsZero() {
@@ -72,13 +76,52 @@ func (r *Reconciler) apply(ctx context.Context, obj client.Object) error {
 	return nil
 }
 
-// same tells whether live has every field that want sets, its metadata included.
-func same(want, live client.Object) bool {
-	w, l := want.DeepCopyObject().(client.Object), live.DeepCopyObject().(client.Object)
-	for _, o := range []client.Object{w, l} {
-		o.GetObjectKind().SetGroupVersionKind(want.GetObjectKind().GroupVersionKind())
+// same tells whether live has every field that want sets. What want leaves out is others' business.
+func same(want, live client.Object) (bool, error) {
+	w, err := runtime.DefaultUnstructuredConverter.ToUnstructured(want)
+	if err != nil {
+		return false, err
 	}
-	return equality.Semantic.DeepDerivative(w, l)
+	l, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
+	if err != nil {
+		return false, err
+	}
+	for _, local := range []string{"status", "apiVersion", "kind"} { // a typed read leaves the last two out
+		delete(w, local)
+	}
+	return within(w, l), nil
+}
+
+// within compares JSON values: every member that want has is in live, and lists are equally long.
+func within(want, live any) bool {
+	switch w := want.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		l, ok := live.(map[string]any)
+		if !ok {
+			return len(w) == 0
+		}
+		for k, v := range w {
+			if !within(v, l[k]) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		l, ok := live.([]any)
+		if !ok || len(l) != len(w) {
+			return len(w) == 0 && len(l) == 0
+		}
+		for i := range w {
+			if !within(w[i], l[i]) {
+				return false
+			}
+		}
+		return true
+	default:
+		return reflect.DeepEqual(want, live)
+	}
 }
 
 func copyInto(from, to client.Object) error {

@@ -46,6 +46,7 @@ import (
 
 // How soon a cluster is looked at again.
 const (
+	shortly  = 50 * time.Millisecond  // another controller has to see a write
 	soon     = 300 * time.Millisecond // something is under way
 	careful  = 2 * time.Second        // something waits for others
 	steadily = 10 * time.Second       // nothing to do

@@ -130,6 +130,8 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 	n.want = s.statefulSet(n, settings.Name)
 	live := s.sets[n.name]
 	switch {
+	case live != nil && live.DeletionTimestamp != nil:
+		return nil // made again when it is gone
 	case live == nil:
 		return r.makeStatefulSet(ctx, s, n)
 	case live.Spec.Template.Annotations[annotationTemplateHash] == n.want.Spec.Template.Annotations[annotationTemplateHash]:

@@ -68,9 +68,10 @@ func (r *Reconciler) restart(ctx context.Context, s *scope, step plan.RollStep) 
 		if err := r.apply(ctx, marked(n.want)); err != nil {
 			return ctrl.Result{}, err
 		}
+		return ctrl.Result{RequeueAfter: shortly}, nil
 	}
-	if step.Do == plan.RollRetemplate {
-		return ctrl.Result{RequeueAfter: soon}, nil
+	if set := s.sets[n.name]; set.Status.ObservedGeneration < set.Generation {
+		return ctrl.Result{RequeueAfter: shortly}, nil // or the pod would come back as it was, and go down twice
 	}
 	return r.takeDown(ctx, s, step, doing.Reason)
 }

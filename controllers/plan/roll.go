@@ -56,7 +56,7 @@ func Roll(s Snapshot) RollStep {
 	slices.SortStableFunc(stale, func(a, b Node) int { return s.rank(a) - s.rank(b) })
 	n := stale[0]
 	switch {
-	case n.Pod == nil:
+	case n.Pod == nil: // its template isn't the wanted one, or the loop above had stopped at it
 		return RollStep{Do: RollRetemplate, Node: n}
 	case n.Pod.Terminating:
 		return RollStep{Do: RollWait, Node: n, Why: n.Name + " to stop"}

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -31,6 +33,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "KUBEBUILDER_ASSETS is not set: it names a directory with kube-apiserver and etcd; `make test` builds them and sets it")
 		return 1
 	}
+	ctrl.SetLogger(logr.Discard()) // each world logs to its own test
 	must(clientgoscheme.AddToScheme(scheme))
 	must(v1alpha1.AddToScheme(scheme))
 	env := &envtest.Environment{
@@ -47,7 +50,7 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "stopping the apiserver:", err)
 		}
 	}()
-	cfg.QPS, cfg.Burst = 200, 400
+	cfg.QPS = -1 // no limit: several worlds share the client
 	kube, err = client.New(cfg, client.Options{Scheme: scheme})
 	must(err)
 	return m.Run()

@@ -1,0 +1,420 @@
+package envtest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zapcore"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/wait"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/controllers"
+	"github.com/kraft-dev/kraft-operator/internal/admin"
+	"github.com/kraft-dev/kraft-operator/internal/uuid"
+)
+
+const badImage = "no/such:image"
+
+// world is a namespace with an operator of its own, and plays what an apiserver alone lacks: StatefulSet controller,
+// kubelet, disruption controller and the kraftds.
+type world struct {
+	t  *testing.T
+	ns string
+
+	mu      sync.Mutex
+	leader  int32
+	short   map[int32]bool  // brokers that can't be spared
+	stuck   map[string]bool // pods that don't become Ready
+	nextIP  int
+	started []string // pods in the order they were made, name@image
+	downMax int      // most pods of this world that were down at once after all had been up
+	wasUp   bool
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "w-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	require.NoError(t, kube.Create(t.Context(), ns))
+	w := &world{t: t, ns: ns.Name, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	t.Cleanup(func() { cancel(); done.Wait() })
+	mgr := w.manager(ctx)
+	done.Add(2)
+	go func() {
+		defer done.Done()
+		if err := mgr.Start(ctx); err != nil {
+			t.Errorf("manager: %v", err)
+		}
+	}()
+	go func() {
+		defer done.Done()
+		_ = wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+			if err := w.turn(ctx); err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+				t.Errorf("world: %v", err)
+			}
+			return false, nil
+		})
+	}()
+	return w
+}
+
+func (w *world) manager(_ context.Context) ctrl.Manager {
+	skip := true
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, Logger: zap.New(zap.WriteTo(w.t.Output()), zap.StacktraceLevel(zapcore.PanicLevel), zap.Level(zapcore.ErrorLevel)),
+		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.ns: {}}},
+		Controller: config.Controller{SkipNameValidation: &skip},
+	})
+	require.NoError(w.t, err)
+	r := &controllers.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Admin: w, Recorder: mgr.GetEventRecorder("kraft-operator"),
+		Metrics: controllers.NewMetrics(prometheus.NewRegistry()), NodeImage: "kraft:1", Workers: 2, Now: time.Now,
+		NewID: func() (string, error) { id, err := uuid.New(rand.Reader); return id.String(), err },
+	}
+	require.NoError(w.t, r.SetupWithManager(mgr))
+	return mgr
+}
+
+// turn lets every controller of the world look once.
+func (w *world) turn(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var sets appsv1.StatefulSetList
+	if err := kube.List(ctx, &sets, client.InNamespace(w.ns)); err != nil {
+		return err
+	}
+	var pods corev1.PodList
+	if err := kube.List(ctx, &pods, client.InNamespace(w.ns)); err != nil {
+		return err
+	}
+	byName := map[string]*corev1.Pod{}
+	for i := range pods.Items {
+		byName[pods.Items[i].Name] = &pods.Items[i]
+	}
+	down := 0
+	for i := range sets.Items {
+		up, err := w.runPod(ctx, &sets.Items[i], byName[sets.Items[i].Name+"-0"])
+		if err != nil {
+			return err
+		}
+		if !up {
+			down++
+		}
+	}
+	if len(sets.Items) > 0 && down == 0 {
+		w.wasUp = true
+	}
+	if w.wasUp {
+		w.downMax = max(w.downMax, down)
+	}
+	return w.disruptions(ctx, sets.Items, pods.Items)
+}
+
+// runPod is the StatefulSet controller and the kubelet of one node.
+func (w *world) runPod(ctx context.Context, set *appsv1.StatefulSet, pod *corev1.Pod) (up bool, err error) {
+	if set.Status.ObservedGeneration < set.Generation {
+		set.Status.ObservedGeneration = set.Generation
+		return false, kube.Status().Update(ctx, set)
+	}
+	if *set.Spec.Replicas == 0 {
+		return false, nil
+	}
+	if pod == nil {
+		t := set.Spec.Template
+		pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: set.Name + "-0", Namespace: w.ns, Labels: t.Labels, Annotations: t.Annotations}, Spec: t.Spec}
+		isController := true
+		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: set.Name, UID: set.UID, Controller: &isController}}
+		w.started = append(w.started, set.Name+"@"+t.Spec.Containers[0].Image)
+		return false, kube.Create(ctx, pod)
+	}
+	status := w.podStatus(pod)
+	if pod.Status.PodIP == "" || ready(pod) != ready(&corev1.Pod{Status: status}) {
+		w.nextIP++
+		status.PodIP = fmt.Sprintf("10.1.%d.%d", w.nextIP/250, w.nextIP%250+1)
+		status.PodIPs = []corev1.PodIP{{IP: status.PodIP}}
+		pod.Status = status
+		if err := kube.Status().Update(ctx, pod); err != nil {
+			return false, err
+		}
+	}
+	return ready(pod), nil
+}
+
+func (w *world) podStatus(pod *corev1.Pod) corev1.PodStatus {
+	st := corev1.PodStatus{Phase: corev1.PodRunning, HostIP: "192.0.2.10", HostIPs: []corev1.HostIP{{IP: "192.0.2.10"}}}
+	is := corev1.ConditionTrue
+	switch {
+	case pod.Spec.Containers[0].Image == badImage:
+		is = corev1.ConditionFalse
+		st.Phase = corev1.PodPending
+		st.ContainerStatuses = []corev1.ContainerStatus{{Name: "kraftd", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}
+	case w.stuck[pod.Name]:
+		is = corev1.ConditionFalse
+	}
+	st.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: is}}
+	return st
+}
+
+func ready(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// disruptions is the disruption controller.
+func (w *world) disruptions(ctx context.Context, sets []appsv1.StatefulSet, pods []corev1.Pod) error {
+	var budgets policyv1.PodDisruptionBudgetList
+	if err := kube.List(ctx, &budgets, client.InNamespace(w.ns)); err != nil {
+		return err
+	}
+	for i := range budgets.Items {
+		b := &budgets.Items[i]
+		in := labels.SelectorFromSet(b.Spec.Selector.MatchLabels)
+		healthy, expected := int32(0), int32(0)
+		for j := range pods {
+			if in.Matches(labels.Set(pods[j].Labels)) && ready(&pods[j]) {
+				healthy++
+			}
+		}
+		for j := range sets {
+			if in.Matches(labels.Set(sets[j].Labels)) {
+				expected++
+			}
+		}
+		desired := max(0, expected-b.Spec.MaxUnavailable.IntVal)
+		allowed := max(0, healthy-desired)
+		s := policyv1.PodDisruptionBudgetStatus{
+			ObservedGeneration: b.Generation, CurrentHealthy: healthy, DesiredHealthy: desired, ExpectedPods: expected, DisruptionsAllowed: allowed,
+		}
+		if b.Status.ObservedGeneration == s.ObservedGeneration && b.Status.CurrentHealthy == healthy && b.Status.DesiredHealthy == desired {
+			continue
+		}
+		b.Status = s
+		if err := kube.Status().Update(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answering are the ids of the nodes behind the addresses that run.
+func (w *world) answering(ctx context.Context, addrs []string) ([]int32, error) {
+	var pods corev1.PodList
+	if err := kube.List(ctx, &pods, client.InNamespace(w.ns)); err != nil {
+		return nil, err
+	}
+	var ids []int32
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if ready(p) && slices.ContainsFunc(addrs, func(a string) bool { return strings.HasPrefix(a, p.Status.PodIP+":") }) {
+			id, err := strconv.ParseInt(p.Labels["kraft.dev/node-id"], 10, 32)
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, int32(id))
+		}
+	}
+	if len(ids) == 0 {
+		return nil, admin.ErrNobody
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// DescribeQuorum is the quorum of the controllers that run: it leads while a majority does.
+func (w *world) DescribeQuorum(ctx context.Context, addrs []string) (*admin.Quorum, error) {
+	up, err := w.answering(ctx, addrs)
+	if err != nil {
+		return nil, err
+	}
+	var clusters v1alpha1.KRaftClusterList
+	if err := kube.List(ctx, &clusters, client.InNamespace(w.ns)); err != nil {
+		return nil, err
+	}
+	if len(clusters.Items) != 1 {
+		return nil, errors.New("one cluster a world")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	voters := clusters.Items[0].Status.InitialVoters
+	if len(up) <= len(voters)/2 {
+		return &admin.Quorum{Leader: -1, LeaderEpoch: -1, HighWatermark: -1}, nil
+	}
+	if !slices.Contains(up, w.leader) {
+		w.leader = up[0]
+	}
+	q := &admin.Quorum{Leader: w.leader, LeaderEpoch: 3, HighWatermark: 42}
+	for _, v := range voters {
+		dir, err := uuid.Parse(v.DirectoryID)
+		if err != nil {
+			return nil, err
+		}
+		r := admin.Replica{ID: v.ID, DirectoryID: dir, LogEndOffset: 42}
+		if !slices.Contains(up, v.ID) {
+			r.SinceFetch = time.Minute
+		}
+		q.Voters = append(q.Voters, r)
+	}
+	for _, id := range up {
+		if !slices.ContainsFunc(voters, func(v v1alpha1.InitialVoter) bool { return v.ID == id }) {
+			q.Observers = append(q.Observers, admin.Replica{ID: id, LogEndOffset: 42})
+		}
+	}
+	return q, nil
+}
+
+// DescribeTopics has one partition that holds each broker of w.short back.
+func (w *world) DescribeTopics(ctx context.Context, addrs []string) (*admin.Topics, error) {
+	up, err := w.answering(ctx, addrs)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := &admin.Topics{Unfenced: up}
+	for id := range w.short {
+		t.Partitions = append(t.Partitions, admin.Partition{Topic: "orders", Leader: id, Replicas: []int32{id, id + 1}, ISR: []int32{id}, MinISR: 1})
+	}
+	return t, nil
+}
+
+func (w *world) lead(id int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.leader = id
+}
+
+func (w *world) hold(id int32, held bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if held {
+		w.short[id] = true
+	} else {
+		delete(w.short, id)
+	}
+}
+
+// takeStarted returns the pods made since the last call.
+func (w *world) takeStarted() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.started
+	w.started = nil
+	return s
+}
+
+func (w *world) mostDown() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.downMax
+}
+
+func (w *world) apply(text string) *v1alpha1.KRaftCluster {
+	w.t.Helper()
+	u := object(w.t, text)
+	u.SetNamespace(w.ns)
+	require.NoError(w.t, kube.Create(w.t.Context(), u))
+	return w.get(u.GetName())
+}
+
+func (w *world) get(name string) *v1alpha1.KRaftCluster {
+	w.t.Helper()
+	c := &v1alpha1.KRaftCluster{}
+	require.NoError(w.t, kube.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, c))
+	return c
+}
+
+func (w *world) edit(name string, change func(*v1alpha1.KRaftCluster)) {
+	w.t.Helper()
+	c := w.get(name)
+	base := c.DeepCopy()
+	change(c)
+	require.NoError(w.t, kube.Patch(w.t.Context(), c, client.MergeFrom(base)))
+}
+
+// await waits until the cluster's status satisfies a condition, and fails with that status if it doesn't.
+func (w *world) await(name, what string, ok func(*v1alpha1.KRaftCluster) bool) *v1alpha1.KRaftCluster {
+	w.t.Helper()
+	var c *v1alpha1.KRaftCluster
+	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		c = w.get(name)
+		return ok(c), nil
+	})
+	if err != nil {
+		require.FailNow(w.t, "waited in vain until "+what, "%+v", c.Status)
+	}
+	return c
+}
+
+func is(kind, status string) func(*v1alpha1.KRaftCluster) bool {
+	return func(c *v1alpha1.KRaftCluster) bool {
+		if c.Status.ObservedGeneration != c.Generation {
+			return false
+		}
+		return slices.ContainsFunc(c.Status.Conditions, func(k metav1.Condition) bool {
+			return k.Type == kind && string(k.Status) == status && k.ObservedGeneration == c.Generation
+		})
+	}
+}
+
+func condition(c *v1alpha1.KRaftCluster, kind string) metav1.Condition {
+	for _, k := range c.Status.Conditions {
+		if k.Type == kind {
+			return k
+		}
+	}
+	return metav1.Condition{}
+}
+
+func (w *world) sets() map[string]appsv1.StatefulSet {
+	w.t.Helper()
+	var list appsv1.StatefulSetList
+	require.NoError(w.t, kube.List(w.t.Context(), &list, client.InNamespace(w.ns)))
+	out := map[string]appsv1.StatefulSet{}
+	for _, s := range list.Items {
+		out[s.Name] = s
+	}
+	return out
+}
+
+func (w *world) podUIDs() map[string]string {
+	w.t.Helper()
+	var list corev1.PodList
+	require.NoError(w.t, kube.List(w.t.Context(), &list, client.InNamespace(w.ns)))
+	out := map[string]string{}
+	for _, p := range list.Items {
+		out[p.Name] = string(p.UID)
+	}
+	return out
+}
+
+func (w *world) claims() []corev1.PersistentVolumeClaim {
+	w.t.Helper()
+	var list corev1.PersistentVolumeClaimList
+	require.NoError(w.t, kube.List(w.t.Context(), &list, client.InNamespace(w.ns)))
+	return list.Items
+}
