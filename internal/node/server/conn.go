@@ -253,13 +253,27 @@ func (c *conn) enqueue(s *slot) {
 // drain makes the reader stop; what it has read is still answered.
 func (c *conn) drain() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
 
-// waitAnswered returns when every request was answered or the connection is closed.
+// waitAnswered returns when every request was answered or the connection is closed, which
+// happens also when the peer leaves: what it still sends is read, and thrown away.
 func (c *conn) waitAnswered() {
+	_ = c.nc.SetReadDeadline(time.Time{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		_, err := io.Copy(io.Discard, c.nc)
+		if err == nil {
+			err = io.EOF
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.close(closedByPeer, err)
+		}
+	})
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for !c.isClosed && (len(c.queue) > 0 || c.writing) {
 		c.settled.Wait()
 	}
+	c.mu.Unlock()
+	c.drain() // the watch ends
+	watch.Wait()
 }
 
 // close ends the connection; the first reason counts. It doesn't wait.
