@@ -65,6 +65,9 @@ func createSnapshotFile(fsys FS, name string, id SnapshotID, h SnapshotHeader, n
 // createPart makes the file that becomes name. One writer (kind w) and one download (kind d) of an id may go on at a time.
 func createPart(fsys FS, name, kind string) (string, File, error) {
 	part := name[:len(name)-len(checkpointSuffix)] + "-" + kind + partSuffix
+	if err := removeIfThere(fsys, part); err != nil { // one left by a crash may be read-only already
+		return part, nil, err
+	}
 	f, err := fsys.Create(part)
 	return part, f, err
 }

@@ -207,7 +207,7 @@ func zstdDecoder(maxBytes int) (*zstd.Decoder, error) {
 }
 
 func unzstd(dst, src []byte, maxBytes int) ([]byte, error) {
-	d, err := zstdDecoder(maxBytes)
+	d, err := zstdDecoder(maxBytes + len(dst)) // the decoder counts dst too
 	if err != nil {
 		return nil, err
 	}
