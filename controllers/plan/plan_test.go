@@ -1,0 +1,136 @@
+package plan
+
+import (
+	"go/build"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestPlannersHaveNoIO(t *testing.T) {
+	p, err := build.ImportDir(".", 0)
+	require.NoError(t, err)
+	for _, imp := range []string{"net", "os", "context", "math/rand", "math/rand/v2", "sigs.k8s.io/controller-runtime/pkg/client"} {
+		require.NotContains(t, p.Imports, imp, "take it from the reconciler")
+	}
+}
+
+func TestNewIDsAreNeverMadeBesideClaims(t *testing.T) {
+	voters := []Voter{{0, "a"}, {1, "b"}, {2, "c"}}
+	ours := Identity{ClusterID: "X", Voters: voters, Formed: true}
+	claim := func(name, id string, formed bool, v []Voter) Claim {
+		return Claim{Name: name, Identity: Identity{ClusterID: id, Voters: v, Formed: formed}}
+	}
+	for _, tc := range []struct {
+		name     string
+		recorded Identity
+		claims   []Claim
+		adopt    string
+		want     FormationAction
+		why      string
+		formed   bool
+	}{
+		{name: "nothing stands here", want: FormationNew},
+		{name: "recorded, no claim yet", recorded: ours, want: FormationSettled},
+		{name: "recorded, claims agree", recorded: ours, claims: []Claim{claim("c0", "X", true, voters)}, want: FormationSettled},
+		{name: "recorded, a foreign claim", recorded: ours, claims: []Claim{claim("c0", "Y", true, voters)}, want: FormationRefuse, why: "claims of cluster Y: c0"},
+		{name: "claims of one cluster that formed", claims: []Claim{claim("c0", "X", false, voters), claim("c1", "X", true, voters)}, want: FormationAdopt, formed: true},
+		{name: "claims of one cluster that was forming", claims: []Claim{claim("c0", "X", false, voters)}, want: FormationAdopt},
+		{name: "claims of two clusters", claims: []Claim{claim("c0", "X", true, voters), claim("c1", "Y", true, voters)}, want: FormationRefuse, why: "claims of 2 clusters: X (c0); Y (c1)"},
+		{name: "a claim that doesn't say", claims: []Claim{claim("c0", "", false, nil)}, want: FormationRefuse, why: "without a cluster id: c0"},
+		{name: "claims that name no voters", claims: []Claim{claim("c0", "X", true, nil)}, want: FormationRefuse, why: "names its initial voters"},
+		{name: "claims that disagree on the voters", claims: []Claim{claim("c0", "X", true, voters), claim("c1", "X", true, voters[:1])}, want: FormationRefuse, why: "c1 names other initial voters"},
+		{name: "adopt another than stands here", claims: []Claim{claim("c0", "X", true, voters)}, adopt: "Z", want: FormationRefuse, why: "spec.adopt.clusterID is Z"},
+		{name: "adopt what isn't here", adopt: "Z", want: FormationRefuse, why: "no claim of cluster Z"},
+		{name: "adopt what stands here", claims: []Claim{claim("c0", "X", true, voters)}, adopt: "X", want: FormationAdopt, formed: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := Form(tc.recorded, tc.claims, tc.adopt)
+			require.Equal(t, tc.want, got.Do, got.Why)
+			require.Contains(t, got.Why, tc.why)
+			require.Equal(t, tc.formed, got.Identity.Formed)
+			if tc.want == FormationAdopt {
+				require.Equal(t, voters, got.Identity.Voters)
+			}
+		})
+	}
+}
+
+func TestFormedMeansThatTheInitialVotersCommitted(t *testing.T) {
+	initial := []Voter{{0, "a"}, {1, "b"}, {2, "c"}}
+	q := func(leader, epoch int32, hw int64, voters ...int32) *Quorum {
+		out := &Quorum{Leader: leader, Epoch: epoch, HighWatermark: hw}
+		for _, id := range voters {
+			out.Voters = append(out.Voters, Replica{ID: id})
+		}
+		return out
+	}
+	require.True(t, HasFormed(q(1, 1, 1, 0, 1, 2), initial))
+	require.False(t, HasFormed(nil, initial), "nobody answers")
+	require.False(t, HasFormed(q(-1, 1, 1, 0, 1, 2), initial), "no leader")
+	require.False(t, HasFormed(q(1, 1, 0, 0, 1, 2), initial), "nothing is committed")
+	require.False(t, HasFormed(q(1, 1, 1, 1), initial), "another voter set")
+}
+
+func TestAnIDWithAClaimIsNeverGivenToAnother(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		m    Members
+		want []int32
+		err  bool
+	}{
+		{name: "a new pool", m: Members{First: 1000, Want: 3}, want: []int32{1000, 1001, 1002}},
+		{name: "one more", m: Members{First: 1000, IDs: []int32{1000, 1001}, Kept: []int32{1000, 1001}, Want: 3}, want: []int32{1000, 1001, 1002}},
+		{name: "an id whose node left", m: Members{First: 1000, IDs: []int32{1000, 1002}, Kept: []int32{1000, 1001, 1002}, Want: 3}, want: []int32{1000, 1002, 1003}},
+		{name: "a gap without a claim", m: Members{First: 0, IDs: []int32{0, 2}, Want: 3}, want: []int32{0, 1, 2}},
+		{name: "fewer is not its business", m: Members{First: 0, IDs: []int32{0, 1, 2}, Want: 1}, want: []int32{0, 1, 2}},
+		{name: "no id left", m: Members{First: 0, Want: 1001}, err: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := tc.m.Grow()
+			require.Equal(t, tc.err, err != nil)
+			if !tc.err {
+				require.Equal(t, tc.want, got)
+			}
+		})
+	}
+}
+
+func TestBudgetsFollowTheData(t *testing.T) {
+	all := func(Node) bool { return true }
+	f := newFleet(1, 3, 3, 0)
+	require.Equal(t, 1, Budget(f.snapshot(), all))
+	f.nodes[0].Pod = nil
+	require.Equal(t, 0, Budget(f.snapshot(), all), "a second absence would cost the majority")
+	s := f.snapshot()
+	s.Quorum = nil
+	require.Equal(t, 0, Budget(s, all), "nobody answers: a drain can wait")
+
+	b := newFleet(1, 3, 3, 3)
+	brokers := func(n Node) bool { return n.Broker }
+	require.Equal(t, 1, Budget(b.snapshot(), brokers))
+	b.behind[1001] = true
+	require.Equal(t, 0, Budget(b.snapshot(), brokers), "a partition is at min.insync.replicas")
+
+	one := newFleet(1, 1, 1, 0)
+	require.Equal(t, 1, Budget(one.snapshot(), all), "a drain of a single node isn't held up for ever")
+}
+
+func TestAVoterKeepsUpWithinBounds(t *testing.T) {
+	q := &Quorum{Leader: 0, Voters: []Replica{{ID: 0, LogEndOffset: 5000}}}
+	require.True(t, q.KeepsUp(Replica{ID: 0, SinceFetch: time.Hour}), "the leader itself")
+	require.True(t, q.KeepsUp(Replica{ID: 1, LogEndOffset: 4000, SinceFetch: time.Second}))
+	require.False(t, q.KeepsUp(Replica{ID: 1, LogEndOffset: 3999, SinceFetch: time.Second}), "too far behind")
+	require.False(t, q.KeepsUp(Replica{ID: 1, LogEndOffset: 5000, SinceFetch: 5 * time.Second}), "silent")
+	require.False(t, q.KeepsUp(Replica{ID: 1, LogEndOffset: 5000, SinceFetch: -1}), "never fetched in this epoch")
+	require.Equal(t, int64(1001), q.Lag(Replica{ID: 1, LogEndOffset: 3999}))
+	require.Equal(t, int64(-1), q.Lag(Replica{ID: 1, LogEndOffset: -1}))
+}
+
+func TestDiffNamesWhatChanged(t *testing.T) {
+	a := map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "kraftd", "image": "a", "args": []any{"x"}}}, "gone": true}}
+	b := map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "kraftd", "image": "b", "args": []any{"y"}}}, "come": 1}}
+	require.Equal(t, []string{"spec.come", "spec.containers[kraftd].args[0]", "spec.containers[kraftd].image", "spec.gone"}, Diff(a, b))
+	require.Empty(t, Diff(a, a))
+}
