@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sort"
 	"sync"
 )
 
@@ -54,6 +53,17 @@ func (x *indexFile) openLocked() error {
 	return err
 }
 
+// opened is f, or the file opened now if f is nil.
+func (x *indexFile) opened(f File) (File, error) {
+	if f != nil {
+		return f, nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	err := x.openLocked()
+	return x.file, err
+}
+
 // at reads entry i into buf.
 func (x *indexFile) at(i int, buf []byte) error {
 	x.mu.RLock()
@@ -67,32 +77,70 @@ func (x *indexFile) at(i int, buf []byte) error {
 	}
 	f := x.file
 	x.mu.RUnlock()
-	if f == nil {
-		x.mu.Lock()
-		err := x.openLocked()
-		f = x.file
-		x.mu.Unlock()
-		if err != nil {
-			return err
-		}
+	f, err := x.opened(f)
+	if err != nil {
+		return err
 	}
-	_, err := f.ReadAt(buf[:x.entry], int64(i)*int64(x.entry))
+	_, err = f.ReadAt(buf[:x.entry], int64(i)*int64(x.entry))
 	return err
 }
 
-// floor is the last entry for which !after(entry), -1 for none; it is left in buf.
+// floor is the last entry for which !after(entry), -1 for none; it is copied into buf.
 func (x *indexFile) floor(buf []byte, after func(entry []byte) bool) (int, error) {
-	var failed error
-	n := sort.Search(x.count(), func(i int) bool {
-		if failed == nil {
-			failed = x.at(i, buf)
-		}
-		return failed != nil || after(buf)
-	})
-	if failed != nil || n == 0 {
-		return -1, failed
+	x.mu.RLock()
+	stored, f := x.stored, x.file
+	if len(x.tail) > 0 && !after(x.tail[:x.entry]) { // the newest entries, the usual case
+		i := floorIn(x.tail, x.entry, after)
+		copy(buf, x.tail[i*x.entry:(i+1)*x.entry])
+		x.mu.RUnlock()
+		return stored + i, nil
 	}
-	return n - 1, x.at(n-1, buf)
+	x.mu.RUnlock()
+	if stored == 0 {
+		return -1, nil
+	}
+	f, err := x.opened(f)
+	if err != nil {
+		return -1, err
+	}
+	block := walkBuffers.Get().(*[walkChunk]byte)
+	defer walkBuffers.Put(block)
+	lo, hi := 0, stored // the first entry after lies in [lo, hi]
+	for per := walkChunk / x.entry; hi-lo > per; {
+		mid := lo + (hi-lo)/2
+		if _, err := f.ReadAt(block[:x.entry], int64(mid)*int64(x.entry)); err != nil {
+			return -1, err
+		}
+		if after(block[:x.entry]) {
+			hi = mid
+		} else {
+			lo = mid
+		}
+	}
+	entries := block[:(hi-lo)*x.entry]
+	if _, err := f.ReadAt(entries, int64(lo)*int64(x.entry)); err != nil {
+		return -1, err
+	}
+	i := floorIn(entries, x.entry, after)
+	if i < 0 {
+		return -1, nil // lo is 0 then
+	}
+	copy(buf, entries[i*x.entry:(i+1)*x.entry])
+	return lo + i, nil
+}
+
+// floorIn is the last of some entries in memory for which !after, -1 for none.
+func floorIn(entries []byte, size int, after func([]byte) bool) int {
+	lo, hi := 0, len(entries)/size
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		if after(entries[mid*size : (mid+1)*size]) {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo - 1
 }
 
 func (x *indexFile) append(entry []byte) {
