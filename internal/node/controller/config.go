@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kraft-dev/kraft-operator/internal/metadata"
 	"github.com/kraft-dev/kraft-operator/internal/node/auth"
@@ -74,6 +76,11 @@ type Config struct {
 	// Raft serves what belongs to the log, such as DescribeQuorum inside an Envelope; false: not one of its APIs.
 	Raft func(*server.Request) bool
 
+	// Registration is what this controller registers as (KIP-919), through SendToActive, which finds the active
+	// controller, this node perhaps. Nil: it doesn't register, and features can't be upgraded while it votes.
+	Registration *kmsg.ControllerRegistrationRequest
+	SendToActive func(context.Context, kmsg.Request) (kmsg.Response, error)
+
 	Authorizer auth.Authorizer // allow all
 	Clock      Clock           // real time
 	Rand       *rand.Rand      // placement and topic ids
@@ -92,6 +99,9 @@ func (c Config) withDefaults() (Config, error) {
 		if *d == 0 {
 			*d = def
 		}
+	}
+	if c.Registration != nil && c.SendToActive == nil {
+		return c, errors.New("controller: a registration, and no way to send it")
 	}
 	if c.NumPartitions == 0 {
 		c.NumPartitions = 1

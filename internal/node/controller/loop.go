@@ -31,6 +31,8 @@ type Controller struct {
 	fromLog  chan func(now time.Time) error
 	requests chan *server.Request
 	done     chan struct{} // closed when Run ends
+	// unregistered says that the log lacks this controller.
+	unregistered chan struct{}
 }
 
 var _ raft.Listener = (*Controller)(nil)
@@ -47,6 +49,8 @@ func New(cfg Config) (*Controller, error) {
 		fromLog:  make(chan func(time.Time) error, maxQueuedCommits),
 		requests: make(chan *server.Request, maxQueuedRequests),
 		done:     make(chan struct{}),
+
+		unregistered: make(chan struct{}, 1),
 	}
 	c.sessions = c.core.sessions
 	return c, nil
@@ -130,7 +134,17 @@ func (c *Controller) contact(r *server.Request, hb *kmsg.BrokerHeartbeatRequest)
 
 // Run owns the controller's state until ctx ends. Errors: a fault after which the node must not go on.
 func (c *Controller) Run(ctx context.Context) error {
-	defer c.shutDown()
+	ctx, cancel := context.WithCancel(ctx)
+	registered := make(chan struct{})
+	defer func() {
+		cancel()
+		<-registered
+		c.shutDown()
+	}()
+	go func() {
+		defer close(registered)
+		c.register(ctx, c.unregistered)
+	}()
 	for {
 		timer := c.timer()
 		err := c.turn(ctx, timer)
@@ -202,6 +216,12 @@ func (c *Controller) turn(ctx context.Context, timer *time.Timer) error {
 func (c *Controller) fromLogEvent(f func(time.Time) error) error {
 	now := c.cfg.Clock.Now()
 	err := f(now)
+	if c.core.needsRegistration() {
+		select {
+		case c.unregistered <- struct{}{}:
+		default:
+		}
+	}
 	c.core.metrics.eventSeconds.Observe(c.cfg.Clock.Now().Sub(now).Seconds())
 	return err
 }
