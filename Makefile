@@ -38,6 +38,7 @@ demo-down: ## Remove all that the demo made, and nothing else
 generate: ## Write again what is generated: records, schemas, deepcopy, CRDs, RBAC, API reference
 	go generate ./internal/... ./api/...
 	hack/generate.sh
+	go run ./hack/apidoc
 
 .PHONY: verify
 verify: ## Fail if a generated file isn't what its generator writes, or go.mod isn't tidy
