@@ -3,9 +3,12 @@ package broker
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,11 +36,14 @@ import (
 type fixture struct {
 	*Broker
 	t      *testing.T
-	next   int64 // metadata offset
+	next   atomic.Int64 // metadata offset
 	fatal  error
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
+
+// noNetwork: other brokers can't be reached.
+func noNetwork(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
 
 type nowhere struct{}
 
@@ -58,12 +64,14 @@ func newFixture(t *testing.T) *fixture {
 	fs := memfs.New()
 	require.NoError(t, fs.MkdirAll("/data"))
 	logger := slog.New(slog.DiscardHandler)
-	l := loader.New(loader.Config{HighWatermark: func() (int64, bool) { return f.next, true }, Logger: logger})
+	l := loader.New(loader.Config{HighWatermark: func() (int64, bool) { return f.next.Load(), true }, Logger: logger})
 	f.Broker, err = New(Config{
 		NodeID: 1, ClusterID: "cluster", Static: static, Advertised: []lifecycle.Listener{{Name: clientListener, Host: "h1", Port: 9092}},
 		InterBroker: "BROKERS", FS: fs, LogDir: "/data", DirectoryID: uuid.UUID{1, 1}, Loader: l, Finder: nowhere{},
-		NewClient: func(string) *rpc.Client { return rpc.NewClient("test", logger) },
-		Fatal:     func(err error) { f.fatal = err }, Registry: prometheus.NewRegistry(), Logger: logger,
+		NewClient: func(string) *rpc.Client {
+			return rpc.New(rpc.Config{ClientID: "test", Logger: logger, Dial: noNetwork})
+		},
+		Fatal: func(err error) { f.fatal = err }, Registry: prometheus.NewRegistry(), Logger: logger,
 	})
 	require.NoError(t, err)
 	var ctx context.Context
@@ -88,12 +96,11 @@ func (f *fixture) close() {
 
 // commit commits records of the metadata log and waits until the broker has taken them.
 func (f *fixture) commit(recs ...metadata.Record) {
-	b := raft.CommittedBatch{BaseOffset: f.next, Epoch: 1}
+	b := raft.CommittedBatch{BaseOffset: f.next.Load(), Epoch: 1}
 	for _, rec := range recs {
 		b.Records = append(b.Records, metadata.Encode(rec, metadata.MVLatest.RecordVersion(rec)))
 	}
-	f.next += int64(len(recs))
-	b.LastOffset = f.next - 1
+	b.LastOffset = f.next.Add(int64(len(recs))) - 1
 	f.cfg.Loader.HandleCommit([]raft.CommittedBatch{b})
 	synctest.Wait()
 }

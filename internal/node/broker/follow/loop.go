@@ -77,6 +77,10 @@ func (l *loop) run() {
 	defer l.client.Close()
 	pause := time.Duration(0)
 	for l.ctx.Err() == nil {
+		select {
+		case <-l.wake: // what woke it is in what is built now
+		default:
+		}
 		req, in, wait := l.build(time.Now())
 		if len(in) == 0 {
 			l.rest(wait)

@@ -79,9 +79,9 @@ func TestBrokerIsUnfencedOnlyWhenItIsReady(t *testing.T) {
 		require.Equal(t, Running, m.State())
 		require.False(t, m.Fenced())
 		time.Sleep(time.Minute)
-		require.InDelta(t, 30, len(f.beats), 5, "one each 2 s")
 		stop()
 		require.NoError(t, <-result)
+		require.InDelta(t, 30, len(f.beats), 5, "one each 2 s")
 		require.Equal(t, Stopped, m.State())
 	})
 }

@@ -185,7 +185,7 @@ func (w *world) check() {
 // committed ISR: whoever is elected next has it.
 func TestAcknowledgedRecordsAreOnEveryMemberOfTheISR(t *testing.T) {
 	acknowledged := 0
-	for seed := range uint64(120) {
+	for seed := range uint64(60) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			w := newWorld(t, seed)
 			for range 400 {
