@@ -67,6 +67,7 @@ func (q *Quorum) handleFetchResponse(req *FetchRequest, resp *FetchResponse) boo
 	q.follower.fetchDeadline = q.now + q.cfg.FetchTimeout
 	q.follower.lastFetch = q.now
 	q.follower.hasFetched = true
+	q.follower.leaderAnswered()
 	return true
 }
 

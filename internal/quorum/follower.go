@@ -7,6 +7,9 @@ type followerState struct {
 	hasFetched     bool // the leader answered a fetch of ours: it lives, and pre-votes are refused
 	leaderResigned bool // it said EndQuorumEpoch
 	askAround      bool // the next fetch goes to a bootstrap server
+
+	refusals int     // connections to the leader refused or reset in a row
+	earlyAt  Instant // pre-vote then, long before fetchDeadline; 0: no reason to
 }
 
 func (q *Quorum) newFollower() followerState {
@@ -34,6 +37,10 @@ func (q *Quorum) becomeFollower(l LeaderAndEpoch, endpoints []Endpoint) {
 }
 
 func (q *Quorum) pollFollower() {
+	if at := q.follower.earlyAt; at > 0 && at <= q.now && at < q.follower.fetchDeadline && q.isVoter() && q.shutdown == notShuttingDown {
+		q.campaignEarly()
+		return
+	}
 	if q.follower.fetchDeadline <= q.now {
 		if q.isVoter() {
 			if q.shutdown == notShuttingDown {

@@ -28,8 +28,10 @@ func (q *Quorum) pollProspective() {
 // leaveProspective goes back to the leader it came from, if that can be reached, else looks for one.
 func (q *Quorum) leaveProspective() {
 	if q.election.LeaderID >= 0 && q.election.LeaderID != q.local.ID && len(q.leaderEndpoints) > 0 {
-		q.enter(Follower)
-		q.follower = q.newFollower()
+		if !q.resumeFollowing() {
+			q.enter(Follower)
+			q.follower = q.newFollower()
+		}
 		return
 	}
 	q.becomeUnattached(q.election.Epoch)

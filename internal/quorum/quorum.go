@@ -21,11 +21,12 @@ type Quorum struct {
 	role            Role
 	moves           uint64 // changes of role so far
 
-	electionDeadline Instant       // Unattached, Prospective, Candidate, Resigned
-	tally            tally         // Prospective, Candidate
-	follower         followerState // Follower
-	leader           *leaderState  // Leader
-	resigned         resignedState // Resigned
+	electionDeadline Instant        // Unattached, Prospective, Candidate, Resigned
+	tally            tally          // Prospective, Candidate
+	follower         followerState  // Follower
+	early            *followerState // Prospective before the fetch timeout: what to go back to
+	leader           *leaderState   // Leader
+	resigned         resignedState  // Resigned
 
 	log     logView
 	history history
@@ -204,6 +205,7 @@ func (q *Quorum) enter(r Role) {
 		q.leader = nil
 	}
 	q.role = r
+	q.early = nil
 	q.moves++
 	q.conns.list = q.conns.list[:0]
 }
@@ -233,6 +235,9 @@ func (q *Quorum) nextDeadline() Instant {
 		soonest(q.electionDeadline)
 	case Follower:
 		soonest(q.follower.fetchDeadline)
+		if q.follower.earlyAt > 0 && q.isVoter() {
+			soonest(q.follower.earlyAt)
+		}
 	case Leader:
 		q.leader.deadlines(soonest)
 	}
@@ -264,6 +269,8 @@ func (q *Quorum) Status() Status {
 		KRaftVersion: q.history.kraftVersion(), Voters: q.voters(),
 	}
 	switch q.role {
+	case Resigned:
+		s.LeaderID = None // it says so to peers who ask who led; nobody leads
 	case Follower:
 		s.LastFetch = q.follower.lastFetch
 	case Leader:

@@ -27,6 +27,12 @@ func (q *Quorum) handleSendFailed(ev SendFailed) {
 		return
 	}
 	moves := q.moves
+	if _, ok := c.request.(*FetchRequest); ok && ev.Failure == Refused && q.role == Follower && c.to.ID == q.election.LeaderID {
+		q.leaderRefused()
+	}
+	if _, ok := c.request.(*VoteRequest); ok && ev.Failure == Refused && q.early != nil {
+		q.tally.votes[c.to.ID] = false
+	}
 	if vote, ok := c.request.(*VoteRequest); ok && vote.PreVote && code == UnsupportedVersion {
 		q.preVoteUnsupported()
 	}

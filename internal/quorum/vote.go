@@ -25,8 +25,11 @@ func (q *Quorum) handleVote(r Request, m *VoteRequest) {
 		return
 	}
 	granted := q.mayGrant(m)
-	if granted && !m.PreVote {
+	switch {
+	case granted && !m.PreVote:
 		q.castVote(m.Candidate)
+	case granted && q.role == Follower:
+		q.follower.yieldEarly(q)
 	}
 	answer(NoError, NoError, granted)
 }
@@ -42,7 +45,7 @@ func (q *Quorum) mayGrant(m *VoteRequest) bool {
 		case Leader:
 			return false
 		case Follower:
-			return upToDate && (!q.follower.hasFetched || q.follower.leaderResigned)
+			return upToDate && (!q.follower.hasFetched || q.follower.leaderResigned || q.follower.leaderGone())
 		}
 		return upToDate
 	}

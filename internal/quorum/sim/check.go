@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
@@ -227,6 +228,12 @@ func (c *checker) voteGiven(n *node, req *quorum.VoteRequest, resp *quorum.VoteR
 		c.fail("n%d gives n%d its vote in epoch %d before that is on disk: %+v", n.id, req.Candidate.ID, req.Epoch, s)
 	}
 	c.recordVote(n.key(), req.Epoch, req.Candidate.ID)
+}
+
+// forgetVotes: with its disk a voter may lose a vote and give it again. Formation is safe all the same, because a vote of
+// an empty disk helps only where everybody's is needed; that one leads an epoch is checked as ever.
+func (c *checker) forgetVotes(voter quorum.ReplicaKey) {
+	maps.DeleteFunc(c.votes, func(v vote, _ quorum.NodeID) bool { return v.voter == voter })
 }
 
 // recordVote: one vote an epoch, across restarts.

@@ -19,7 +19,7 @@ func (w *world) plan() {
 	w.planWrite()
 	w.planFault()
 	w.planDescribe()
-	if w.s.wipes > 0 && w.chance(0.6) {
+	if w.s.wipes > 0 && w.s.strike == 0 && w.chance(0.6) {
 		w.planWipe()
 	}
 }
@@ -77,12 +77,47 @@ func (w *world) planWipe() {
 	}
 }
 
+// strikeNewLeader crashes a leader, or cuts it off, about when its first record is on its way.
+func (w *world) strikeNewLeader(n *node) {
+	if w.healed || !w.chance(w.s.churn) {
+		return
+	}
+	n.later(w.between(0, 3*w.s.latency+2*w.s.fsync), func() {
+		switch {
+		case w.healed:
+		case w.chance(0.5):
+			w.faultCrash(n)
+		default:
+			w.faultCutOne(n)
+		}
+	})
+}
+
+// strikeAfterCommit takes the disk of a follower that holds what was just committed, and the leader's life for a while.
+func (w *world) strikeAfterCommit(leader *node) {
+	if w.healed || w.s.strike == 0 || len(w.check.committed) < w.s.strike {
+		return
+	}
+	w.s.strike = 0
+	last := len(w.check.committed) - 1
+	w.after(0, func() {
+		for _, i := range w.rng.Perm(w.s.voters) {
+			if n := w.nodes[i]; n != leader && holds(n.disk.synced.log, last, w.check.committed[last]) {
+				w.wipe(n)
+				break
+			}
+		}
+		w.faultCrash(leader)
+	})
+}
+
 func (w *world) wipe(n *node) {
 	w.tracef("FAULT n%d loses its disk", n.id)
 	if n.up {
 		n.crash()
 	}
 	n.wiped = true
+	w.check.forgetVotes(n.key())
 	if len(n.disk.synced.log) > len(n.lost) {
 		n.lost = n.disk.synced.log
 	}

@@ -6,22 +6,30 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
 
-// handover plays one graceful stop of the leader in a calm network (1 ms links, 1 ms disks). It returns how long nobody
-// committed, and how many epochs were spent.
-func handover(seed uint64, voters int) (gap time.Duration, epochs quorum.Epoch) {
-	calm := scenario{voters: voters, kraftVersion: 1, latency: time.Millisecond, fsync: time.Millisecond, write: 5 * time.Millisecond}
-	w := newWorldOf(seed, calm, nil)
+// calm is a quiet network: 1 ms links and disks, and dead ports that say so.
+func calm(voters int) scenario {
+	return scenario{voters: voters, kraftVersion: 1, latency: time.Millisecond, fsync: time.Millisecond, write: 5 * time.Millisecond, refuse: 1}
+}
+
+// settled is a calm quorum with a leader.
+func settled(seed uint64, voters int) (*world, *node) {
+	w := newWorldOf(seed, calm(voters), nil)
 	for _, n := range w.nodes {
 		w.after(w.between(0, 10*time.Millisecond), n.start)
 	}
 	w.planWrite()
 	w.runUntil(4*time.Second, nil)
-	leader := w.leader()
+	return w, w.leader()
+}
+
+// gap strikes the leader and returns how long nobody committed, and how many epochs were spent.
+func gap(seed uint64, voters int, strike func(*node)) (time.Duration, quorum.Epoch) {
+	w, leader := settled(seed, voters)
 	if leader == nil {
 		return time.Hour, 0
 	}
 	before, epoch := w.now, leader.q.Status().Epoch
-	leader.leave()
+	strike(leader)
 	w.runUntil(before+10*time.Second, func() bool {
 		next := w.leader()
 		return next != nil && next != leader && next.q.Status().HighWatermark > 0

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
@@ -41,7 +42,7 @@ func (w *world) transmit(n *node, e quorum.Send) {
 		return
 	}
 	if !to.up {
-		if w.chance(0.7) {
+		if w.chance(w.s.refuse) {
 			fail(w.travelTime(), quorum.Refused)
 		}
 		return
@@ -58,10 +59,38 @@ func (w *world) transmit(n *node, e quorum.Send) {
 			}
 			continue
 		}
-		to.later(w.travelTime(), func() {
+		peer, travel := to.incarnation, w.travelTime()
+		w.after(travel, func() {
+			if (!to.up || to.incarnation != peer) && w.chance(w.s.refuse) {
+				fail(w.travelTime(), quorum.Refused)
+			}
+		})
+		to.later(travel, func() {
 			w.replyTo++
 			w.calls[w.replyTo] = call{from: n.id, to: to.id, incarnation: life, correlation: e.Correlation, request: e.Message}
 			to.step(quorum.Request{ReplyTo: w.replyTo, Listener: "CONTROLLER", Message: to.received(e.Message)})
+		})
+	}
+}
+
+// hangUp closes the connections of a process that ended: whoever waits for an answer hears of it.
+func (w *world) hangUp(n *node) {
+	var open []uint64
+	for id, c := range w.calls {
+		if c.to == n.id {
+			open = append(open, id)
+		}
+	}
+	slices.Sort(open)
+	for _, id := range open {
+		c := w.calls[id]
+		delete(w.calls, id)
+		from := w.nodes[c.from]
+		if c.incarnation != from.incarnation || !from.up || from == n || w.lost(n.id, from.id) || !w.chance(w.s.refuse) {
+			continue
+		}
+		from.later(w.travelTime(), func() {
+			from.step(quorum.SendFailed{Correlation: c.correlation, Failure: quorum.Refused})
 		})
 	}
 }

@@ -188,11 +188,13 @@ func (n *node) carryOut(e quorum.Effect) {
 		w.answer(n, e)
 	case quorum.Committed:
 		w.check.commit(n, e.HighWatermark)
+		w.strikeAfterCommit(n)
 	case quorum.LeaderChanged:
 		n.accumulator = accumulator{}
 		if int(e.LeaderID) == n.id {
 			n.accumulator = accumulator{open: true, epoch: e.Epoch, next: e.NextOffset}
 			w.check.elected(n, e)
+			w.strikeNewLeader(n)
 		}
 	case quorum.ReplaceDirectory:
 		if !w.s.formationSafe || !n.wiped {
@@ -353,6 +355,7 @@ func (n *node) stop(clean bool) {
 
 func (n *node) crash() {
 	n.up = false
+	n.w.hangUp(n)
 	n.w.check.persisted(n, n.disk.crash(n.w.rng))
 	n.w.tracef("n%d is down with %d batches", n.id, len(n.disk.log))
 }

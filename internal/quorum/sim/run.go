@@ -13,15 +13,16 @@ import (
 type Result struct {
 	Seed      uint64
 	Events    int
-	Violation string // empty: none
-	Committed int    // batches
+	Violation string        // empty: none
+	Committed int           // batches
+	Converged time.Duration // from healing to something new committed on every node
 	Elections int
 	Scenario  string
 	Trace     string // of a traced run
 }
 
 // healBound is how long a healed quorum may take to commit on every node: a few elections with split votes.
-const healBound = 60 * time.Second
+const healBound = 30 * time.Second
 
 // Run plays one seed. With trace the whole story is in Result.Trace.
 func Run(seed uint64, trace bool) (res Result) {
@@ -49,6 +50,7 @@ func Run(seed uint64, trace bool) (res Result) {
 	w.healAll()
 	w.runUntil(w.now+healBound, w.converged())
 	w.requireConverged()
+	res.Converged = w.now - w.s.faults
 	return res
 }
 

@@ -19,6 +19,9 @@ type scenario struct {
 	faults            time.Duration // length of the first phase
 	between           time.Duration // mean time between faults
 	write             time.Duration // mean time between proposals
+	churn             float64       // chance that a new leader is struck at once
+	strike            int           // the commit after which a follower that has it loses its disk and the leader falls; 0: none
+	refuse            float64       // chance that a dead node's port says so
 	oldPeers          float64
 	drift             bool
 }
@@ -40,15 +43,20 @@ func newScenario(rng *rand.Rand) scenario {
 		write:        pick(5*time.Millisecond, 30*time.Millisecond, 200*time.Millisecond),
 		oldPeers:     rate(0, 0, 0, 0.3),
 		drift:        rng.IntN(3) == 0,
+		refuse:       rate(0, 0.7, 1),
+		churn:        rate(0, 0, 0.3, 0.7, 0.9),
 	}
 	s.formationSafe = s.kraftVersion > 0 && rng.IntN(2) == 0
 	if s.formationSafe {
 		s.wipes = (s.voters - 1) / 2
 	}
+	if s.wipes > 0 && rng.IntN(2) == 0 {
+		s.strike = 1 + rng.IntN([]int{3, 30, 300}[rng.IntN(3)])
+	}
 	return s
 }
 
 func (s scenario) String() string {
-	return fmt.Sprintf("voters=%d observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s oldPeers=%g drift=%v",
-		s.voters, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.oldPeers, s.drift)
+	return fmt.Sprintf("voters=%d observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d oldPeers=%g drift=%v",
+		s.voters, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.oldPeers, s.drift)
 }

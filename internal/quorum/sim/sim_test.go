@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
 
 // TestSeeds plays seeds for a while: SIM_SEEDS of them (default 1500), from SIM_SEED0.
@@ -42,9 +44,45 @@ func TestReplay(t *testing.T) {
 func TestHandoverIsOneRound(t *testing.T) {
 	for _, voters := range []int{3, 5, 7} {
 		for seed := range uint64(20) {
-			gap, epochs := handover(seed, voters)
+			gap, epochs := gap(seed, voters, (*node).leave)
 			require.Less(t, gap, 30*time.Millisecond, "voters %d seed %d", voters, seed)
 			require.EqualValues(t, 1, epochs, "voters %d seed %d: epochs spent", voters, seed)
 		}
+	}
+}
+
+// TestDeadLeaderIsNoticed: a leader whose process died leaves refused connections; a quorum of Go voters elects the next
+// one long before the fetch timeout of 2 s.
+func TestDeadLeaderIsNoticed(t *testing.T) {
+	for _, voters := range []int{3, 5, 7} {
+		for seed := range uint64(20) {
+			gap, _ := gap(seed, voters, (*node).crash)
+			require.Less(t, gap, 500*time.Millisecond, "voters %d seed %d", voters, seed)
+		}
+	}
+}
+
+// TestReturningVoterDeposesNobody: a voter that was cut off, either way or both, asks for pre-votes and is refused.
+func TestReturningVoterDeposesNobody(t *testing.T) {
+	for seed := range uint64(30) {
+		w, leader := settled(seed, 3+2*int(seed%2))
+		require.NotNil(t, leader, "seed %d", seed)
+		epoch := leader.q.Status().Epoch
+		lost := w.nodes[(leader.id+1)%len(w.nodes)]
+		w.s.faults = time.Hour
+		for _, o := range w.nodes {
+			if seed%3 != 1 {
+				w.cut[[2]int{lost.id, o.id}] = true
+			}
+			if seed%3 != 0 {
+				w.cut[[2]int{o.id, lost.id}] = true
+			}
+		}
+		w.runUntil(w.now+10*time.Second, nil)
+		w.heal()
+		w.runUntil(w.now+10*time.Second, nil)
+		require.Equal(t, quorum.Leader, leader.q.Status().Role, "seed %d", seed)
+		require.Equal(t, epoch, leader.q.Status().Epoch, "seed %d", seed)
+		require.Equal(t, quorum.Follower, lost.q.Status().Role, "seed %d", seed)
 	}
 }
