@@ -154,6 +154,10 @@ func (n *Node) buildController() (err error) {
 	if !n.cfg.Bool(config.AutoLeaderRebalance) {
 		rebalance = -1
 	}
+	registration, err := n.controllerRegistration()
+	if err != nil {
+		return err
+	}
 	n.controller, err = controller.New(controller.Config{
 		NodeID: n.cfg.NodeID(), ClusterID: n.identity.ClusterID, Log: n.raft, BootstrapRecords: bootstrap, Static: n.cfg.Raw(),
 		NumPartitions: int32(n.cfg.Int64(config.NumPartitions)), DefaultReplicationFactor: int16(n.cfg.Int64(config.DefaultReplicationFactor)),
@@ -161,6 +165,7 @@ func (n *Node) buildController() (err error) {
 		MaxIdleInterval: idle, LeaderImbalanceInterval: rebalance, UncleanElectionInterval: ms(n.cfg.Int64(config.UncleanElectionIntervalMs)),
 		DisableTopicDeletion: !n.cfg.Bool(config.DeleteTopicEnable),
 		Voters:               n.voters, KRaftVersion: n.raft.KRaftVersion, Raft: n.raft.Handle,
+		Registration: registration, SendToActive: n.sendToActiveController,
 		Authorizer: auth.AllowAll{}, Rand: mathrand.New(mathrand.NewPCG(randomSeed(), randomSeed())),
 		Registry: n.registry, Logger: n.opt.Logger.With("component", "controller"),
 	})
