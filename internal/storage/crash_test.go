@@ -167,7 +167,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			opened, refused := 0, 0
-			for seed := uint64(0); seed < 6; seed++ {
+			for seed := uint64(0); seed < 4; seed++ {
 				total := memfs.New()
 				scenario(t, total, rand.New(rand.NewPCG(seed, 1)), opt, 60)
 				for stop := int64(0); stop < total.Ops(); stop++ {

@@ -235,11 +235,16 @@ func (x *indexFile) load(wellFormed func(first, last []byte) bool) error {
 	if err := errors.Join(x.at(0, first), x.at(x.stored-1, last)); err != nil {
 		return err
 	}
-	err = x.close()
-	x.closed = false
-	if err == nil && !wellFormed(first, last) {
+	if !wellFormed(first, last) {
 		return corruptFile(x.name, "last entry %x does not follow the first, %x", last, first)
 	}
+	return nil
+}
+
+// idle closes the file until it is needed again: most segments are never read. Only while nobody else has the log.
+func (x *indexFile) idle() error {
+	err := x.close()
+	x.closed = false
 	return err
 }
 

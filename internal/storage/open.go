@@ -144,6 +144,9 @@ func (o *opener) openSegments(bases []int64) error {
 		if err := s.loadIndexes(); err != nil {
 			o.reindex[s] = true
 		}
+		if err := errors.Join(s.offsets.idle(), s.times.idle()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
