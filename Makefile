@@ -7,7 +7,9 @@ BIN     := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE   ?= kraft.local/kraft-operator:$(VERSION)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+# One flavour of everything, so that tests and binaries share the build cache.
+export CGO_ENABLED := 0
+GO_BUILD := go build -ldflags '$(LDFLAGS)'
 
 include hack/tools/tools.mk
 

@@ -2,7 +2,7 @@
 CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kraft-operator}
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BIN=$ROOT/bin
-NAMESPACE_OPERATOR=kraft-operator-system
+NAMESPACE_OPERATOR=kraft-system
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -19,7 +19,7 @@ assets() { "$(localkube_bin)" assets; }
 
 # operator_manifest IMAGE prints config/default with the image set.
 operator_manifest() {
-	"$KUBECTL" kustomize "$ROOT/config/default" | sed "s#image: .*kraft-operator.*#image: $1#; s#value: .*kraft-operator:.*#value: $1#"
+	"$KUBECTL" kustomize "$ROOT/config/default" | sed "s#image: kraft.local/kraft-operator:dev#image: $1#"
 }
 
 # wait_for SECONDS WHAT COMMAND… tries a command until it succeeds.

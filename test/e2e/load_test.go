@@ -1,0 +1,80 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kraft-dev/kraft-operator/test/e2e/load"
+)
+
+// background is what runs while something is done to the cluster: a producer that books every record and a writer of
+// metadata, both with a default client.
+type background struct {
+	t        testing.TB
+	topic    string
+	opts     []kgo.Opt
+	records  load.Ledger
+	metadata load.Ledger
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
+}
+
+// startLoad creates topic and begins. Every part of the test has a topic of its own, so that books are closed one by one.
+func startLoad(t testing.TB, topic string) *background {
+	t.Helper()
+	b := &background{t: t, topic: topic, opts: []kgo.Opt{kgo.SeedBrokers(external(t)...)}}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	require.NoError(t, load.EnsureTopic(ctx, topic, 6, 3, b.opts...))
+	running, stop := context.WithCancel(context.Background())
+	b.stop = stop
+	b.wg.Go(func() {
+		if err := load.Produce(running, &b.records, topic, topic, 0, -1, 500, 100, b.opts...); err != nil {
+			t.Errorf("producer: %v", err)
+		}
+	})
+	b.wg.Go(func() {
+		if err := load.Metadata(running, &b.metadata, topic, 10*time.Millisecond, b.opts...); err != nil {
+			t.Errorf("metadata writer: %v", err)
+		}
+	})
+	b.until("the first acknowledgements", func() bool { return b.records.Total() > 0 && b.metadata.Total() > 0 })
+	return b
+}
+
+func (b *background) until(what string, cond func() bool) {
+	b.t.Helper()
+	eventually(b.t, what, time.Minute, cond)
+}
+
+// flow waits until more is acknowledged than now: both paths work.
+func (b *background) flow() {
+	b.t.Helper()
+	records, metadata := b.records.Total(), b.metadata.Total()
+	b.until("records and metadata go on", func() bool { return b.records.Total() > records && b.metadata.Total() > metadata })
+}
+
+// finish stops the load, reads everything back and checks the books; it returns the longest gaps.
+func (b *background) finish(what string) (metadataGap, produceGap time.Duration) {
+	b.t.Helper()
+	b.stop()
+	b.wg.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	seen, done := b.records.Audit()
+	require.NoError(b.t, load.ReadBack(ctx, b.topic, seen, b.opts...))
+	audit := done()
+	n, err := b.records.Failures()
+	metadataGap, produceGap = b.metadata.LongestGap(), b.records.LongestGap()
+	b.t.Logf("%s: %s failed=%d longest_metadata_gap=%s longest_produce_gap=%s", what, audit, n, metadataGap, produceGap)
+	require.True(b.t, audit.Clean(), "%s: %s", what, audit)
+	require.Zero(b.t, n, "%s: produce failed: %v", what, err)
+	return metadataGap, produceGap
+}
