@@ -44,7 +44,9 @@ func OpenDisk(fsys storage.FS, metadataLogDir string, cfg storage.LogConfig, now
 	if n := len(snapshots); n > 0 {
 		durable = snapshots[n-1].EndOffset
 	}
-	d.log, d.Report, err = storage.OpenLog(fsys, d.dir, uuid.MetadataTopicID, cfg, storage.OpenOptions{DurableOffset: durable, SyncEpochs: true, NowMs: nowMs})
+	open := storage.MetadataOpenOptions(durable)
+	open.NowMs = nowMs
+	d.log, d.Report, err = storage.OpenLog(fsys, d.dir, uuid.MetadataTopicID, cfg, open)
 	if err != nil {
 		return nil, err
 	}
