@@ -171,3 +171,21 @@ func TestVoteOnDiskNeedsANodeID(t *testing.T) {
 	_, err := New(cfg, &ElectionState{Epoch: 1, LeaderID: None, Voted: ReplicaKey{ID: 3}}, LogState{}, 1)
 	require.ErrorContains(t, err, "node.id")
 }
+
+// An epoch whose leader is known has had its election: nobody votes in it any more, voted before or not.
+func TestNoVoteInAnEpochThatHasALeader(t *testing.T) {
+	ask := func(q *Quorum, candidate NodeID) bool {
+		fx := q.Step(10*time.Second, Request{ReplyTo: 9, Message: &VoteRequest{Voter: NoReplica, Candidate: ReplicaKey{candidate, uuid.UUID{byte(candidate)}}, Epoch: 5}})
+		return effectsOf[Reply](fx)[0].Message.(*VoteResponse).Granted
+	}
+	voted := threeVoters(t, &ElectionState{Epoch: 5, LeaderID: 2, Voted: ReplicaKey{3, uuid.UUID{3}}}, LogState{})
+	voted.Step(0, Start{})
+	require.Equal(t, Follower, voted.role)
+	require.False(t, ask(voted, 3), "a follower, though it voted for this candidate")
+
+	prospective := threeVoters(t, &ElectionState{Epoch: 5, LeaderID: 2, Voted: NoReplica}, LogState{})
+	prospective.Step(0, Start{})
+	prospective.Step(3*time.Second, Tick{})
+	require.Equal(t, Prospective, prospective.role)
+	require.False(t, ask(prospective, 3), "a prospective that still knows the leader")
+}
