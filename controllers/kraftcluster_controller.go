@@ -105,12 +105,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		r.rollOne,
 		r.tidy,
 	)
-	s.report(err)
-	if conflict := r.writeStatus(ctx, s); conflict != nil {
-		err = errors.Join(err, conflict)
+	if !apierrors.IsConflict(err) {
+		s.report(err)
+		err = errors.Join(err, r.writeStatus(ctx, s))
 	}
 	if apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: soon}, nil // someone else wrote: look again
+		return ctrl.Result{RequeueAfter: shortly}, nil // someone else wrote: look again, before saying anything
 	}
 	if err == nil && result.IsZero() {
 		result.RequeueAfter = s.pause()

@@ -18,6 +18,7 @@ import (
 const (
 	DialTimeout     = time.Second
 	QuestionTimeout = 3 * time.Second
+	secondOpinion   = 200 * time.Millisecond // a leader that was deposed may answer first
 )
 
 // ErrNobody is returned when no address answered.
@@ -60,15 +61,16 @@ type Topics struct {
 // Client asks. The zero value works; it keeps no connections.
 type Client struct{}
 
-// each asks every address at once and returns the answers of those that gave one.
-func each(ctx context.Context, addrs []string, req func() kmsg.Request) ([]kmsg.Response, error) {
+// each asks every address at once and returns the answers of those that gave one. After an answer that is enough, the
+// others have a moment more: one that is unreachable doesn't hold up what a leader has said.
+func each(ctx context.Context, addrs []string, req func() kmsg.Request, enough func(kmsg.Response) bool) ([]kmsg.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionTimeout)
 	defer cancel()
 	type answer struct {
 		resp kmsg.Response
 		err  error
 	}
-	answers := make(chan answer, len(addrs))
+	answers := make(chan answer, len(addrs)) // so that late ones end
 	for _, a := range addrs {
 		go func() {
 			resp, err := ask(ctx, a, req())
@@ -76,14 +78,22 @@ func each(ctx context.Context, addrs []string, req func() kmsg.Request) ([]kmsg.
 		}()
 	}
 	var got []kmsg.Response
+	var moment <-chan time.Time
 	errs := []error{ErrNobody}
 	for range addrs {
-		a := <-answers
-		if a.err != nil {
-			errs = append(errs, a.err)
-			continue
+		select {
+		case a := <-answers:
+			if a.err != nil {
+				errs = append(errs, a.err)
+				continue
+			}
+			got = append(got, a.resp)
+			if moment == nil && enough(a.resp) {
+				moment = time.After(secondOpinion)
+			}
+		case <-moment:
+			return got, nil
 		}
-		got = append(got, a.resp)
 	}
 	if len(got) == 0 {
 		return nil, errors.Join(errs...)

@@ -14,7 +14,9 @@ const metadataTopic = "__cluster_metadata"
 // DescribeQuorum asks every controller and returns the answer of the highest epoch that comes from a leader. A
 // controller that doesn't lead refuses (NOT_LEADER_OR_FOLLOWER); if all do, the quorum has no leader.
 func (Client) DescribeQuorum(ctx context.Context, controllers []string) (*Quorum, error) {
-	resps, err := each(ctx, controllers, describeQuorumRequest)
+	resps, err := each(ctx, controllers, describeQuorumRequest, func(r kmsg.Response) bool {
+		return readQuorum(r.(*kmsg.DescribeQuorumResponse)) != nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("describe quorum: %w", err)
 	}

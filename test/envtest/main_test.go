@@ -43,17 +43,21 @@ func run(m *testing.M) int {
 	var err error
 	if cfg, err = env.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "starting the apiserver:", err)
+		stop(env)
 		return 1
 	}
-	defer func() {
-		if err := env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the apiserver:", err)
-		}
-	}()
+	defer stop(env)
 	cfg.QPS = -1 // no limit: several worlds share the client
 	kube, err = client.New(cfg, client.Options{Scheme: scheme})
 	must(err)
 	return m.Run()
+}
+
+// stop ends what Start started, also where it started but half of it.
+func stop(env *envtest.Environment) {
+	if err := env.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping the apiserver:", err)
+	}
 }
 
 func must(err error) {

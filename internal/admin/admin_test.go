@@ -1,0 +1,186 @@
+package admin
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// serve answers requests on a loopback port until the test ends; nil from answer leaves the client waiting.
+func serve(t *testing.T, answer func(kmsg.Request) kmsg.Response) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for converse(conn, answer) == nil {
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// converse reads one request and writes its answer.
+func converse(conn net.Conn, answer func(kmsg.Request) kmsg.Response) error {
+	var size [4]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return err
+	}
+	frame := make([]byte, binary.BigEndian.Uint32(size[:]))
+	if _, err := io.ReadFull(conn, frame); err != nil {
+		return err
+	}
+	key, version := int16(binary.BigEndian.Uint16(frame)), int16(binary.BigEndian.Uint16(frame[2:]))
+	req := kmsg.RequestForKey(key)
+	req.SetVersion(version)
+	body := frame[10+max(0, int16(binary.BigEndian.Uint16(frame[8:]))):]
+	if req.IsFlexible() {
+		body = body[1:] // no tags in the header
+	}
+	if err := req.ReadFrom(body); err != nil {
+		return err
+	}
+	resp := versions(req)
+	if resp == nil {
+		resp = answer(req)
+	}
+	if resp == nil {
+		return nil
+	}
+	resp.SetVersion(version)
+	out := append(make([]byte, 4), frame[4:8]...)
+	if resp.IsFlexible() && key != int16(kmsg.ApiVersions) {
+		out = append(out, 0)
+	}
+	out = resp.AppendTo(out)
+	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
+	_, err := conn.Write(out)
+	return err
+}
+
+func versions(req kmsg.Request) kmsg.Response {
+	if _, ok := req.(*kmsg.ApiVersionsRequest); !ok {
+		return nil
+	}
+	resp := kmsg.NewPtrApiVersionsResponse()
+	for _, k := range []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.DescribeConfigs, kmsg.DescribeQuorum} {
+		api := kmsg.NewApiVersionsResponseApiKey()
+		api.ApiKey, api.MaxVersion = int16(k), kmsg.RequestForKey(int16(k)).MaxVersion()
+		resp.ApiKeys = append(resp.ApiKeys, api)
+	}
+	return resp
+}
+
+func quorumAnswer(leader, epoch int32, code int16) func(kmsg.Request) kmsg.Response {
+	return func(kmsg.Request) kmsg.Response {
+		p := kmsg.NewDescribeQuorumResponseTopicPartition()
+		p.ErrorCode, p.LeaderID, p.LeaderEpoch, p.HighWatermark = code, leader, epoch, 40
+		for id := range int32(3) {
+			v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
+			v.ReplicaID, v.LogEndOffset = id, 41
+			v.ReplicaDirectoryID[0] = byte(id)
+			v.LastFetchTimestamp = 1_000_000 - 500*int64(id)
+			if id == leader {
+				v.LastFetchTimestamp = 1_000_200
+			}
+			if id == 2 && leader != 2 {
+				v.LastFetchTimestamp = -1
+			}
+			p.CurrentVoters = append(p.CurrentVoters, v)
+		}
+		top := kmsg.NewDescribeQuorumResponseTopic()
+		top.Topic = metadataTopic
+		top.Partitions = append(top.Partitions, p)
+		resp := kmsg.NewPtrDescribeQuorumResponse()
+		resp.Topics = append(resp.Topics, top)
+		return resp
+	}
+}
+
+func silent(kmsg.Request) kmsg.Response { return nil }
+
+func TestTheHighestEpochSpeaksForTheQuorum(t *testing.T) {
+	follower := serve(t, quorumAnswer(-1, 8, kerr.NotLeaderForPartition.Code))
+	deposed := serve(t, quorumAnswer(0, 7, 0))
+	leader := serve(t, quorumAnswer(1, 8, 0))
+	q, err := Client{}.DescribeQuorum(t.Context(), []string{follower, deposed, leader, serve(t, silent)})
+	require.NoError(t, err)
+	require.Equal(t, int32(1), q.Leader)
+	require.Equal(t, int32(8), q.LeaderEpoch)
+	require.Equal(t, int64(40), q.HighWatermark)
+	require.Len(t, q.Voters, 3)
+	require.Equal(t, 200*time.Millisecond, q.Voters[0].SinceFetch, "on the leader's clock")
+	require.Zero(t, q.Voters[1].SinceFetch)
+	require.Negative(t, q.Voters[2].SinceFetch, "hasn't fetched in this epoch")
+}
+
+func TestWithoutALeaderNobodySpeaks(t *testing.T) {
+	q, err := Client{}.DescribeQuorum(t.Context(), []string{serve(t, quorumAnswer(-1, 8, kerr.NotLeaderForPartition.Code))})
+	require.NoError(t, err)
+	require.Equal(t, int32(-1), q.Leader)
+}
+
+func TestAQuestionEndsInTime(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := Client{}.DescribeQuorum(ctx, []string{serve(t, silent)})
+	require.ErrorIs(t, err, ErrNobody)
+	_, err = Client{}.DescribeQuorum(t.Context(), nil)
+	require.ErrorIs(t, err, ErrNobody)
+}
+
+func TestTopicsComeWithTheirMinISR(t *testing.T) {
+	broker := serve(t, func(req kmsg.Request) kmsg.Response {
+		switch req := req.(type) {
+		case *kmsg.MetadataRequest:
+			resp := kmsg.NewPtrMetadataResponse()
+			for _, id := range []int32{1001, 1000} {
+				b := kmsg.NewMetadataResponseBroker()
+				b.NodeID = id
+				resp.Brokers = append(resp.Brokers, b)
+			}
+			p := kmsg.NewMetadataResponseTopicPartition()
+			p.Leader, p.Replicas, p.ISR = 1000, []int32{1000, 1001, 1002}, []int32{1000, 1001}
+			top := kmsg.NewMetadataResponseTopic()
+			top.Topic = kmsg.StringPtr("orders")
+			top.Partitions = append(top.Partitions, p)
+			resp.Topics = append(resp.Topics, top)
+			return resp
+		case *kmsg.DescribeConfigsRequest:
+			resp := kmsg.NewPtrDescribeConfigsResponse()
+			for _, r := range req.Resources {
+				c := kmsg.NewDescribeConfigsResponseResourceConfig()
+				c.Name, c.Value = "min.insync.replicas", kmsg.StringPtr("2")
+				res := kmsg.NewDescribeConfigsResponseResource()
+				res.ResourceName = r.ResourceName
+				res.Configs = append(res.Configs, c)
+				resp.Resources = append(resp.Resources, res)
+			}
+			return resp
+		}
+		return nil
+	})
+	gone := "127.0.0.1:1"
+	topics, err := Client{}.DescribeTopics(t.Context(), []string{gone, broker})
+	require.NoError(t, err)
+	require.Equal(t, []int32{1000, 1001}, topics.Unfenced)
+	require.Equal(t, []Partition{{Topic: "orders", Leader: 1000, Replicas: []int32{1000, 1001, 1002}, ISR: []int32{1000, 1001}, MinISR: 2}}, topics.Partitions)
+	_, err = Client{}.DescribeTopics(t.Context(), []string{gone})
+	require.ErrorIs(t, err, ErrNobody)
+	require.ErrorContains(t, err, gone)
+}
