@@ -49,7 +49,7 @@ func (tx *tx) alterOne(req *kmsg.AlterPartitionRequest, ref metadata.PartitionRe
 	}
 	members := proposedISR(req.Version, in)
 	if why := checkAlterPartition(s, req.BrokerID, p, in, members); why != nil {
-		tx.cfg.Logger.Info("Rejecting AlterPartition", "brokerID", req.BrokerID, "topicID", ref.TopicID, "partition", ref.Partition,
+		tx.cfg.Logger.Debug("Rejecting AlterPartition", "brokerID", req.BrokerID, "topicID", ref.TopicID, "partition", ref.Partition,
 			"leaderEpoch", in.LeaderEpoch, "partitionEpoch", in.PartitionEpoch, "err", why)
 		out.ErrorCode = why.code
 		return

@@ -252,6 +252,9 @@ func (c *core) run(tx *tx, op operation) (err error) {
 	if err := op(tx); err != nil {
 		return err
 	}
+	if len(tx.records) > maxRecordsPerBatch {
+		return nil // a broker's fence over very many partitions: applied once, chunk by chunk, as it is appended
+	}
 	return tx.flush()
 }
 

@@ -17,15 +17,40 @@ func (tx *tx) election(s *state, ref metadata.PartitionRef, p *metadata.Partitio
 	e.newDirectory = s.newReplicaDirectory
 	e.elr = s.elrEnabled()
 	e.bumpOnShrink = !s.img.MetadataVersion().ShrinkKeepsLeaderEpoch()
-	name := ""
-	if t, ok := s.img.TopicByID(ref.TopicID); ok {
-		name = t.Name
-	}
-	e.minISR = tx.minISR(s, name, ref.TopicID)
-	if tx.uncleanAllowed(s, name) {
+	rules := tx.electionRules(s, ref.TopicID)
+	e.minISR = rules.minISR
+	if rules.unclean {
 		e.kind = electUnclean
 	}
 	return e
+}
+
+// electionRules are a topic's settings that decide elections, in force in one state.
+type electionRules struct {
+	minISR  int
+	unclean bool
+}
+
+// rulesCache keeps the rules of one state: an operation may elect for many partitions of a topic.
+type rulesCache struct {
+	of    *state
+	rules map[uuid.UUID]electionRules
+}
+
+func (tx *tx) electionRules(s *state, topic uuid.UUID) electionRules {
+	if tx.cache.of != s {
+		tx.cache = rulesCache{of: s, rules: map[uuid.UUID]electionRules{}}
+	}
+	r, ok := tx.cache.rules[topic]
+	if !ok {
+		name := ""
+		if t, ok := s.img.TopicByID(topic); ok {
+			name = t.Name
+		}
+		r = electionRules{minISR: tx.minISR(s, name, topic), unclean: tx.topicConfig(s, name, uncleanElectionConfig) == "true"}
+		tx.cache.rules[topic] = r
+	}
+	return r
 }
 
 // acceptable says whether a replica may lead: its broker is active and its directory online.
@@ -46,10 +71,6 @@ func (tx *tx) minISR(s *state, topic string, id uuid.UUID) int {
 		n = min(n, len(p.Replicas))
 	}
 	return n
-}
-
-func (tx *tx) uncleanAllowed(s *state, topic string) bool {
-	return tx.topicConfig(s, topic, uncleanElectionConfig) == "true"
 }
 
 // elect emits what the election decides, if anything, and says whether it did.

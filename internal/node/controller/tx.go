@@ -27,6 +27,7 @@ type tx struct {
 	records  []metadata.Record
 	applied  int // records[:applied] are in roots
 	prepared []func(lastOffset int64)
+	cache    rulesCache
 }
 
 func newTx(c *core, now time.Time) *tx {
