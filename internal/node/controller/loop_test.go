@@ -187,7 +187,7 @@ func TestAControllerRegistersUntilTheLogHasIt(t *testing.T) {
 	reg := kmsg.NewPtrControllerRegistrationRequest()
 	reg.ControllerID, reg.IncarnationID = 1, incarnation(1, 7)
 	var tries []time.Time
-	var c *Controller
+	self := make(chan *Controller, 1)
 	solo(t, func(cfg *Config) {
 		cfg.Registration = reg
 		cfg.SendToActive = func(_ context.Context, req kmsg.Request) (kmsg.Response, error) {
@@ -195,10 +195,10 @@ func TestAControllerRegistersUntilTheLogHasIt(t *testing.T) {
 			if len(tries) < 4 {
 				return nil, errors.New("no route")
 			}
-			return ask[*kmsg.ControllerRegistrationResponse](t, c, req), nil
+			return ask[*kmsg.ControllerRegistrationResponse](t, <-self, req), nil
 		}
-	}, func(running *Controller, log *soloLog, stop func() error) {
-		c = running
+	}, func(c *Controller, _ *soloLog, stop func() error) {
+		self <- c
 		time.Sleep(10 * time.Second)
 		require.NoError(t, stop())
 		own, ok := c.core.committed.stable().img.Controller(1)
