@@ -84,33 +84,35 @@ json_array() {
 external() { field '{.status.listeners[?(@.name=="external")].bootstrapServers}'; }
 
 kcat_bin() {
-	command -v kcat && return
-	say "installing kcat" >&2
-	apt-get install -y --no-install-recommends --no-remove kcat >&2 || { apt-get update >&2 && apt-get install -y --no-install-recommends --no-remove kcat >&2; }
-	command -v kcat || die "kcat is missing: install it (Debian package kcat)"
+	if ! command -v kcat >/dev/null; then
+		say "installing kcat" >&2
+		{ apt-get update && apt-get install -y --no-install-recommends --no-remove kcat; } >&2 || die "kcat is missing: install it (Debian package kcat)"
+	fi
+	command -v kcat
 }
 
 records() {
-	local bootstrap lines=$STATE/kcat.lines kcat leader pod
+	local bootstrap lines=$STATE/kcat.lines kcat leader pod topic
 	bootstrap=$(external)
+	topic=demo-$(date +%s) # a run's books are about its own topic
 	say "a topic with 6 partitions and 3 replicas, made by a pod"
-	in_pod demo-topic topic create demo --partitions 6 --replication-factor 3 --if-not-exists --bootstrap-server demo-bootstrap:9092
-	kcat=$(kcat_bin | tail -n 1)
+	in_pod demo-topic topic create "$topic" --partitions 6 --replication-factor 3 --bootstrap-server demo-bootstrap:9092
+	kcat=$(kcat_bin)
 	say "50,000 records by franz-go and 50,000 by kcat, acks=all, through $bootstrap"
 	bin/kraftload lines --records 50000 >"$lines"
-	bin/kraftload run --bootstrap "$bootstrap" --topic demo --records 50000 --rate 4000 --kcat "$lines" --after "$STATE/kcat.done" >"$STATE/result" 2>&1 &
+	bin/kraftload run --bootstrap "$bootstrap" --topic "$topic" --records 50000 --rate 4000 --kcat "$lines" --after "$STATE/kcat.done" >"$STATE/result" 2>&1 &
 	local load=$!
-	( "$kcat" -P -b "$bootstrap" -t demo -X acks=all -X enable.idempotence=true <"$lines" && touch "$STATE/kcat.done" ) &
+	( "$kcat" -P -b "$bootstrap" -t "$topic" -X acks=all -X enable.idempotence=true <"$lines" && touch "$STATE/kcat.done" ) &
 	leader=$(field '{.status.quorum.leader}')
 	pod=$(k -n "$NS" get pods -l "kraft.dev/node-id=$leader" -o name)
 	say "meanwhile: deleting the active controller ($pod)"
 	k -n "$NS" delete "$pod" --wait=false
-	pod=$(k -n "$NS" get pods -l kraft.dev/pool=brokers -o name | head -n 1)
+	pod=$(k -n "$NS" get pods -l kraft.dev/pool=brokers -o 'jsonpath=pod/{.items[0].metadata.name}')
 	say "meanwhile: deleting a broker ($pod)"
 	k -n "$NS" delete "$pod" --wait=false
 	wait $load || { cat "$STATE/result"; die "records were lost, duplicated or refused"; }
 	say "read back by a pod, too"
-	in_pod demo-consume consume --topic demo --from-beginning --max-records 100000 --quiet --group demo --bootstrap-server demo-bootstrap:9092
+	in_pod demo-consume consume --topic "$topic" --from-beginning --max-records 100000 --quiet --group "$topic" --bootstrap-server demo-bootstrap:9092
 	wait_for 120 "the cluster is Ready again" ready || die "not Ready again: $(field '{.status.conditions}')"
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
 
 func topicCommand() *cobra.Command {
@@ -49,7 +51,7 @@ func topicCreate(conn *connection) *cobra.Command {
 			for _, r := range created.Sorted() {
 				switch {
 				case r.Err == nil:
-					fmt.Fprintf(cmd.OutOrStdout(), "created %s (%s): %d partitions, replication factor %d\n", r.Topic, r.ID, r.NumPartitions, r.ReplicationFactor)
+					fmt.Fprintf(cmd.OutOrStdout(), "created %s (%s): %d partitions, replication factor %d\n", r.Topic, uuid.UUID(r.ID), r.NumPartitions, r.ReplicationFactor)
 				case ifMissing && errors.Is(r.Err, kerr.TopicAlreadyExists):
 					fmt.Fprintf(cmd.OutOrStdout(), "%s exists\n", r.Topic)
 				default:
@@ -96,7 +98,7 @@ func topicList(conn *connection) *cobra.Command {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "TOPIC\tID\tPARTITIONS\tREPLICAS")
 			for _, t := range topics.Sorted() {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\n", t.Topic, t.ID, len(t.Partitions), t.Partitions.NumReplicas())
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\n", t.Topic, uuid.UUID(t.ID), len(t.Partitions), t.Partitions.NumReplicas())
 			}
 			return w.Flush()
 		},
