@@ -84,7 +84,9 @@ func TestTakingOverGivesUnfencedBrokersAFreshSessionAndFencedOnesNone(t *testing
 	require.True(t, c.hb.hasSession(101, q.now))
 	require.False(t, c.hb.hasSession(102, q.now))
 	q.register(c, 102, 2)
-	dup := do[*kmsg.BrokerRegistrationResponse](q, c, registration(101, 2))
+	other := registration(101, 2)
+	other.LogDirs[0] = directory(103, 0)
+	dup := do[*kmsg.BrokerRegistrationResponse](q, c, other)
 	require.Equal(t, kerr.DuplicateBrokerRegistration.Code, dup.ErrorCode)
 
 	q.now = q.now.Add(10 * time.Second)
@@ -93,6 +95,25 @@ func TestTakingOverGivesUnfencedBrokersAFreshSessionAndFencedOnesNone(t *testing
 	b, _ := c.committed.stable().img.Broker(101)
 	require.True(t, b.Fenced, "a broker that died with the old controller is fenced by the new one")
 	q.register(c, 101, 2)
+}
+
+func TestNextIncarnationOnTheSameDiskNeedNotWait(t *testing.T) {
+	q := newQuorum(t, 1, 1)
+	c := q.start(1)
+	q.join(c, 101)
+	q.join(c, 102)
+	id := q.create(c, "t", 1, 2)
+	lead := q.partition(c, id, 0).Leader
+	other := registration(lead, 2)
+	other.LogDirs[0] = directory(103, 0)
+	require.Equal(t, kerr.DuplicateBrokerRegistration.Code, do[*kmsg.BrokerRegistrationResponse](q, c, other).ErrorCode,
+		"on another disk the old process may be alive")
+
+	q.register(c, lead, 2) // killed and restarted within its session
+	b, _ := c.committed.stable().img.Broker(lead)
+	require.True(t, b.Fenced)
+	require.EqualValues(t, 101+102-lead, q.partition(c, id, 0).Leader, "it may have lost what it had not flushed")
+	require.NotContains(t, q.partition(c, id, 0).ISR, lead)
 }
 
 func TestRegistrationIsRefused(t *testing.T) {

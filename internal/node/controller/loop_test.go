@@ -60,7 +60,10 @@ func (l *soloLog) deliver(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case b := <-l.queue:
-			time.Sleep(l.delay)
+			l.mu.Lock()
+			delay := l.delay
+			l.mu.Unlock()
+			time.Sleep(delay)
 			l.listener.HandleCommit([]raft.CommittedBatch{b})
 		}
 	}
