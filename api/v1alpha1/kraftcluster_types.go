@@ -110,7 +110,7 @@ type KRaftClusterSpec struct {
 	// +optional
 	Storage StoragePolicy `json:"storage,omitempty"`
 
-	// Hibernated stops every node and keeps claims and Services.
+	// Hibernated stops every node and keeps claims and Services. Not built yet: held back, the cluster runs on.
 	// +optional
 	Hibernated bool `json:"hibernated,omitempty"`
 
@@ -118,7 +118,7 @@ type KRaftClusterSpec struct {
 	// +optional
 	Paused bool `json:"paused,omitempty"`
 
-	// Adopt takes over claims that were moved here from another namespace or cluster.
+	// Adopt insists on the claims of one cluster. Those that stand here under this name are taken up without it.
 	// +optional
 	Adopt *AdoptSpec `json:"adopt,omitempty"`
 }
@@ -130,7 +130,7 @@ type QuorumSpec struct {
 	// +optional
 	Voters *int32 `json:"voters,omitempty"`
 
-	// ReplaceAfter is how long a voter may be gone before another controller takes its place.
+	// ReplaceAfter is how long a voter may be gone before another controller takes its place. Not acted on yet.
 	// +kubebuilder:default="5m"
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(\\\\.[0-9]+)?(s|m|h))+$') && duration(self) >= duration('10s')",message="must be a duration of 10s or more, such as 90s, 5m or 1h"
@@ -206,7 +206,7 @@ type BrokersSpec struct {
 // RollingSpec bounds a roll.
 type RollingSpec struct {
 	// MaxUnavailable is how many brokers may be down at once by the operator's own act: a number, or a percentage of
-	// the pool. Quorum and min.insync.replicas hold whatever it says.
+	// the pool. Quorum and min.insync.replicas hold whatever it says. Not acted on yet: one node at a time.
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",message="must be a number of 1 or more, or a percentage from 1% to 100%"
@@ -236,7 +236,7 @@ type StoragePolicy struct {
 
 // AdoptSpec takes over claims.
 type AdoptSpec struct {
-	// ClusterID is the cluster id of the claims to take over: 22 characters, as in meta.properties.
+	// ClusterID is the cluster id of the claims: 22 characters, as in meta.properties. Others are refused.
 	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9_-]{22})?$`
 	// +optional
 	ClusterID string `json:"clusterID,omitempty"`
