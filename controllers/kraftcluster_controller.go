@@ -100,6 +100,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		r.markFormed,
 		r.ensureShared,
 		r.ensureNodes,
+		r.hurryStarts,
 		r.ensureClaims,
 		r.ensureBudgets,
 		r.rollOne,

@@ -26,6 +26,8 @@ const (
 	annotationApplied      = "kraft.dev/applied-hash"  // of an object as the operator last applied it
 	annotationLiveHash     = "kraft.dev/live-hash"     // on pods: makes the kubelet look at the live settings now
 
+	annotationHurried = "kraft.dev/hurried" // on pods: how often the kubelet was made to try again
+
 	annotationClusterID     = "kraft.dev/cluster-id"
 	annotationNodeID        = "kraft.dev/node-id"
 	annotationDirectoryID   = "kraft.dev/directory-id"

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -94,6 +96,36 @@ func (r *Reconciler) hurryPods(ctx context.Context, s *scope, hash string) error
 		}
 	}
 	return nil
+}
+
+// A kubelet that is refused something at a pod's first try (its rights follow the binding by a moment) tries again
+// after 10 s or more, or when the pod changes. A pod that doesn't start is changed after 1.5 s, 3 s, 6 s and so on.
+const (
+	hurryAfter = 1500 * time.Millisecond
+	hurryTimes = 5
+)
+
+// hurryStarts touches pods that have a place and don't start. See hurryAfter.
+func (r *Reconciler) hurryStarts(ctx context.Context, s *scope) (ctrl.Result, error) {
+	for _, n := range s.nodes {
+		p := s.pods[podName(n.name)]
+		if p == nil || p.DeletionTimestamp != nil || p.Spec.NodeName == "" || p.Status.Phase != corev1.PodPending {
+			continue
+		}
+		times, err := strconv.Atoi(p.Annotations[annotationHurried])
+		if err != nil {
+			times = 0 // not yet
+		}
+		if times >= hurryTimes || s.now.Sub(p.CreationTimestamp.Time) < hurryAfter<<times {
+			continue
+		}
+		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:"%d"}}}`, p.UID, annotationHurried, times+1)
+		err = r.Patch(ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager))
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return ctrl.Result{}, fmt.Errorf("hurrying pod %s: %w", p.Name, err)
+		}
+	}
+	return ctrl.Result{}, nil
 }
 
 // ensureNodes makes each node's addresses, settings, claim and StatefulSet, in that order. A StatefulSet of another
