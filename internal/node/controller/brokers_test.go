@@ -102,7 +102,7 @@ func TestNextIncarnationOnTheSameDiskNeedNotWait(t *testing.T) {
 	c := q.start(1)
 	q.join(c, 101)
 	q.join(c, 102)
-	id := q.create(c, "t", 1, 2)
+	id := q.create(c, newTopic("t", 1, 2))
 	lead := q.partition(c, id, 0).Leader
 	other := registration(lead, 2)
 	other.LogDirs[0] = directory(103, 0)
@@ -112,7 +112,7 @@ func TestNextIncarnationOnTheSameDiskNeedNotWait(t *testing.T) {
 	q.register(c, lead, 2) // killed and restarted within its session
 	b, _ := c.committed.stable().img.Broker(lead)
 	require.True(t, b.Fenced)
-	require.EqualValues(t, 101+102-lead, q.partition(c, id, 0).Leader, "it may have lost what it had not flushed")
+	require.Equal(t, 101+102-lead, q.partition(c, id, 0).Leader, "it may have lost what it had not flushed")
 	require.NotContains(t, q.partition(c, id, 0).ISR, lead)
 }
 
