@@ -63,7 +63,7 @@ sim: ## Whole quorums under seeded faults: make sim SEEDS=n [SEED0=s]
 	go run ./internal/quorum/sim/cmd -seeds $(SEEDS) -seed0 $(SEED0)
 
 .PHONY: e2e
-e2e: ## The demo's path and the bars on a real Kubernetes of its own
+e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own
 	hack/e2e.sh
 
 .PHONY: interop
