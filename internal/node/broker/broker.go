@@ -34,6 +34,7 @@ type Broker struct {
 	create   *autoCreator
 	ids      *producerIDs
 	metrics  *metrics
+	waits    imageWaits
 
 	settings       atomic.Pointer[settings]
 	brokersChanged atomic.Bool  // since the last image that was applied whole
@@ -44,6 +45,8 @@ type Broker struct {
 	asking  sync.WaitGroup // goroutines that ask the controller
 	applied chan struct{}  // closed when the first image was applied: logs are open
 	once    sync.Once
+	running chan struct{} // closed when an image was applied in which this incarnation is unfenced
+	serves  sync.Once
 	fatal   sync.Once
 }
 
@@ -54,7 +57,7 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.Authorizer == nil {
 		cfg.Authorizer = auth.AllowAll{}
 	}
-	b := &Broker{cfg: cfg, applied: make(chan struct{}), metrics: newMetrics(cfg.Registry)}
+	b := &Broker{cfg: cfg, applied: make(chan struct{}), running: make(chan struct{}), metrics: newMetrics(cfg.Registry)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.settings.Store(newSettings(cfg.Static, cfg.NodeID, metadata.Empty()))
 	b.forward = channel.New(b.client("controller"), cfg.Finder, cfg.Logger)
@@ -127,8 +130,9 @@ func (b *Broker) LeaderChanged(raft.LeaderAndEpoch) {
 	b.beats.LeaderChanged()
 }
 
-// Running is closed when the controller has unfenced this broker: its listeners may be opened.
-func (b *Broker) Running() <-chan struct{} { return b.life.Unfenced() }
+// Running is closed when the controller has unfenced this broker and this broker's own image says so: the leaderships that came with it
+// are taken, so that the first client that asks is told leaders. Its listeners may be opened.
+func (b *Broker) Running() <-chan struct{} { return b.running }
 
 // Ready says whether this broker is registered, unfenced and caught up with the metadata; if not, why.
 func (b *Broker) Ready() (bool, string) {
@@ -137,6 +141,8 @@ func (b *Broker) Ready() (bool, string) {
 		return false, "broker is " + s.String()
 	case b.life.Fenced():
 		return false, "broker is fenced"
+	case !b.unfencedIn(b.cfg.Loader.Current()):
+		return false, "broker is fenced in the newest metadata that it has"
 	}
 	return true, ""
 }
@@ -190,6 +196,12 @@ func (b *Broker) becomeReady(ctx context.Context) {
 		}
 	}
 	b.life.SetReadyToUnfence()
+}
+
+// unfencedIn says whether an image has this incarnation unfenced.
+func (b *Broker) unfencedIn(img *metadata.Image) bool {
+	r, ok := img.Broker(b.cfg.NodeID)
+	return ok && !r.Fenced && r.Epoch == b.life.Epoch()
 }
 
 // Shutdown moves this broker's leaderships to others, as far as the controller can until ctx ends (controlled.shutdown.enable). Parked

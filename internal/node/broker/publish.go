@@ -27,9 +27,8 @@ func (b *Broker) publish(prev, next *metadata.Image, delta *metadata.Delta) {
 		b.replicas.BrokersChanged()
 		b.brokersChanged.Store(true)
 	}
-	if b.create != nil {
-		b.create.imageChanged()
-	}
+	b.create.imageChanged()
+	b.waits.imageTaken()
 	b.once.Do(func() { close(b.applied) })
 }
 
@@ -38,6 +37,9 @@ func (b *Broker) publish(prev, next *metadata.Image, delta *metadata.Delta) {
 func (b *Broker) appliedImage(int64) {
 	if b.brokersChanged.Swap(false) {
 		b.life.Wake()
+		if b.unfencedIn(b.cfg.Loader.Current()) {
+			b.serves.Do(func() { close(b.running) })
+		}
 	}
 }
 
