@@ -60,6 +60,13 @@ func (c *autoCreator) topic(name string) error {
 	return kerr.UnknownTopicOrPartition
 }
 
+// creating reports whether a topic is being created for a client of this broker.
+func (c *autoCreator) creating(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running[name]
+}
+
 // imageChanged tries the internal topics again that waited for brokers.
 func (c *autoCreator) imageChanged() {
 	c.mu.Lock()

@@ -20,7 +20,7 @@ import (
 var groupKeys = []int16{8, 9, 10, 11, 12, 13, 14, 15, 16, 42, 47}
 
 // servedKeys are the APIs that this package serves itself or forwards.
-var servedKeys = []int16{0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 43, 44, 45, 46, 49, 55, 57, 60, 61, 64, 74, 75, 80, 81}
+var servedKeys = []int16{0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 43, 44, 45, 46, 55, 57, 60, 61, 64, 74, 75, 80, 81}
 
 // APIs are what a broker listener serves, with Kafka's versions: less than Kafka's list, and what is missing isn't advertised.
 func (b *Broker) APIs() []wire.API {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,7 +18,50 @@ import (
 // notAsked is what a response says of authorized operations that weren't asked for.
 const notAsked = -2147483648
 
+// A topic that isn't known may have been created a moment ago, through another broker: the answer waits so long for it, rather than sending
+// the client into its back-off.
+const (
+	newTopicPatience  = 50 * time.Millisecond
+	autoTopicPatience = 250 * time.Millisecond // this request had it created
+)
+
 func (b *Broker) metadata(r *server.Request, req *kmsg.MetadataRequest) {
+	resp := b.metadataNow(r, req)
+	patience := time.Duration(0)
+	for i := range resp.Topics {
+		switch resp.Topics[i].ErrorCode {
+		case kerr.UnknownTopicID.Code:
+			patience = max(patience, newTopicPatience)
+		case kerr.UnknownTopicOrPartition.Code:
+			patience = max(patience, newTopicPatience)
+			if b.create.creating(*resp.Topics[i].Topic) {
+				patience = autoTopicPatience
+			}
+		}
+	}
+	if patience == 0 {
+		r.Reply(resp)
+		return
+	}
+	b.waits.wait(patience, func() bool { return b.allThere(req) }, func() { r.Reply(b.metadataNow(r, req)) })
+}
+
+// allThere reports whether every topic that was asked for is known.
+func (b *Broker) allThere(req *kmsg.MetadataRequest) bool {
+	img := b.cfg.Loader.Current()
+	for i := range req.Topics {
+		name := ""
+		if t := req.Topics[i].Topic; t != nil {
+			name = *t
+		}
+		if _, err := findTopic(img, name, req.Topics[i].TopicID, req.Topics[i].Topic == nil); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *Broker) metadataNow(r *server.Request, req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
 	img := b.cfg.Loader.Current()
 	resp := kmsg.NewPtrMetadataResponse()
 	resp.ClusterID = kmsg.StringPtr(b.cfg.ClusterID)
@@ -43,7 +87,7 @@ func (b *Broker) metadata(r *server.Request, req *kmsg.MetadataRequest) {
 			resp.Topics = append(resp.Topics, b.metadataAsked(r, req, img, &req.Topics[i]))
 		}
 	}
-	r.Reply(resp)
+	return resp
 }
 
 // metadataAsked answers for one topic that was asked for by name or id.

@@ -208,6 +208,9 @@ func (m *Manager) Apply(targets []Target, removals []Removal) error {
 	return nil
 }
 
+// newLogs is how many logs are made at a time: that is waiting for fsyncs, which the disk does together.
+const newLogs = 16
+
 // open opens the logs of targets that have none yet, a few at a time.
 func (m *Manager) open(targets []Target) error {
 	var (
@@ -215,13 +218,15 @@ func (m *Manager) open(targets []Target) error {
 		mu    sync.Mutex
 		first error
 	)
-	slots := make(chan struct{}, m.settings().RecoveryThreads)
+	recovering, making := make(chan struct{}, m.settings().RecoveryThreads), make(chan struct{}, newLogs)
 	for _, t := range targets {
 		if _, ok := m.Partition(t.TopicID, t.Index); ok {
 			continue
 		}
 		tp := storage.TopicPartition{Topic: t.Topic, Partition: t.Index}
+		slots := making
 		if id, ok := m.found[tp]; ok {
+			slots = recovering
 			if !id.IsZero() && id != t.TopicID { // an earlier topic of this name
 				if err := m.setAside(tp); err != nil {
 					return err
