@@ -35,9 +35,8 @@ type scope struct {
 	quorum *plan.Quorum
 	topics *plan.Partitions
 
-	roll     plan.RollStep
-	refused  string // why the claims aren't taken; everything waits
-	progress string // what was done in this pass
+	roll    plan.RollStep
+	refused string // why the claims aren't taken; everything waits
 }
 
 // node is a member of a pool with all that its objects are made from.

@@ -107,9 +107,23 @@ func (s *scope) summary() string {
 		}
 	}
 	if s.combined() {
-		return fmt.Sprintf("%d combined nodes are ready", controllers)
+		return count(controllers, "combined node") + ready(controllers)
 	}
-	return fmt.Sprintf("%d controllers and %d brokers are ready", controllers, brokers)
+	return count(controllers, "controller") + " and " + count(brokers, "broker") + " are ready"
+}
+
+func ready(n int) string {
+	if n == 1 {
+		return " is ready"
+	}
+	return " are ready"
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // notUp names the nodes that aren't Ready; "" when all are.

@@ -42,7 +42,7 @@ func topicsOf(ctx context.Context, addr string) (*Topics, error) {
 	req.AllowAutoTopicCreation = false
 	raw, err := broker.Request(ctx, req)
 	if err != nil {
-		return nil, fmt.Errorf("Metadata: %w", err)
+		return nil, fmt.Errorf("asking for Metadata: %w", err)
 	}
 	meta := raw.(*kmsg.MetadataResponse)
 	t := &Topics{}
@@ -85,7 +85,7 @@ func minISRs(ctx context.Context, broker *kgo.Broker, topics []string) (map[stri
 		}
 		raw, err := broker.Request(ctx, req)
 		if err != nil {
-			return nil, fmt.Errorf("DescribeConfigs: %w", err)
+			return nil, fmt.Errorf("asking for DescribeConfigs: %w", err)
 		}
 		for _, r := range raw.(*kmsg.DescribeConfigsResponse).Resources {
 			if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
