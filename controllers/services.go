@@ -79,7 +79,9 @@ func (s *scope) listenerBootstrapService(l v1alpha1.ListenerSpec) *corev1.Servic
 	return svc
 }
 
-// nodeService is one node's address, whatever pod it is and whether it is Ready.
+// nodeService is one node's address. A controller's holds whether it is Ready or not, as formation waits for nothing. A
+// broker's holds while it is Ready: a Service that publishes not-ready addresses leads to a terminated pod's address until
+// its object is gone, and a connection attempt that falls into that second hangs until the client gives up (decision 14).
 func (s *scope) nodeService(n *node) *corev1.Service {
 	var ports []corev1.ServicePort
 	if n.controller {
@@ -88,18 +90,19 @@ func (s *scope) nodeService(n *node) *corev1.Service {
 	if n.broker {
 		ports = append(ports, s.listenerPorts(v1alpha1.ListenerInternal)...)
 	}
-	svc := s.service(n.name, n.selector(), true, ports...)
+	svc := s.service(n.name, n.selector(), n.controller, ports...)
 	svc.Labels = n.labels()
 	return svc
 }
 
-// nodePortsService gives one broker a port on every Kubernetes node for each NodePort listener; nil without one.
+// nodePortsService gives one broker a port on every Kubernetes node for each NodePort listener, while it is Ready; nil
+// without one.
 func (s *scope) nodePortsService(n *node) *corev1.Service {
 	ports := s.listenerPorts(v1alpha1.ListenerNodePort)
 	if !n.broker || len(ports) == 0 {
 		return nil
 	}
-	svc := s.service(nodePortsName(n.name), n.selector(), true, ports...)
+	svc := s.service(nodePortsName(n.name), n.selector(), false, ports...)
 	svc.Labels = n.labels()
 	svc.Spec.Type = corev1.ServiceTypeNodePort
 	return svc
