@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -127,9 +128,7 @@ func (c *autoCreator) ask(req *kmsg.CreateTopicsRequest) error {
 		return fmt.Errorf("answered with %T", resp)
 	}
 	for i := range r.Topics {
-		switch err := kerr.ErrorForCode(r.Topics[i].ErrorCode); err {
-		case nil, kerr.TopicAlreadyExists:
-		default:
+		if err := kerr.ErrorForCode(r.Topics[i].ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ func (b *Broker) describeConfigs(r *server.Request, req *kmsg.DescribeConfigsReq
 			}
 		}
 		for _, e := range entries {
-			if in.ConfigNames == nil || len(in.ConfigNames) == 0 || slices.Contains(in.ConfigNames, e.Name) {
+			if len(in.ConfigNames) == 0 || slices.Contains(in.ConfigNames, e.Name) {
 				out.Configs = append(out.Configs, configEntry(e, req))
 			}
 		}

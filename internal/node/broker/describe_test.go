@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -94,7 +95,7 @@ func TestDescribeTopicPartitionsInPages(t *testing.T) {
 			r := call[*kmsg.DescribeTopicPartitionsResponse](f, req, 0)
 			for _, top := range r.Topics {
 				for _, p := range top.Partitions {
-					seen = append(seen, *top.Topic+string(rune('0'+p.Partition)))
+					seen = append(seen, fmt.Sprint(*top.Topic, p.Partition))
 				}
 			}
 			if r.NextCursor == nil {

@@ -32,7 +32,7 @@ func TestMetadataWaitsAMomentForATopicThatIsOnItsWay(t *testing.T) {
 		req.AllowAutoTopicCreation = true
 		began = time.Now()
 		got = f.ask(req, 12, "c")
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 		f.topic("u", 8, []int32{1})
 		require.Zero(t, decode[*kmsg.MetadataResponse](f, req, 12, <-got).Topics[0].ErrorCode)
 		require.Equal(t, 100*time.Millisecond, time.Since(began))

@@ -67,7 +67,7 @@ func TestNotControllerIsAskedAgainWhenTheLeaderChanges(t *testing.T) {
 		}
 		f.lead(1, "old:1")
 		go func() {
-			time.Sleep(30 * time.Millisecond)
+			<-time.After(30 * time.Millisecond)
 			f.lead(2, "new:1")
 			c.LeaderChanged()
 		}()
@@ -84,7 +84,7 @@ func TestALeaderIsLookedUpEvery100Ms(t *testing.T) {
 		f := &fakeNet{answer: func(context.Context, string, kmsg.Request) (kmsg.Response, error) { return beat(nil) }}
 		c := New(f, f, slog.New(slog.DiscardHandler))
 		go func() {
-			time.Sleep(250 * time.Millisecond)
+			<-time.After(250 * time.Millisecond)
 			f.lead(1, "a:1")
 		}()
 		began := time.Now()
@@ -107,7 +107,7 @@ func TestAnOldLeaderThatIsCutOffIsAbandoned(t *testing.T) {
 		}
 		f.lead(1, "dead:1")
 		go func() {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			f.lead(2, "new:1")
 			c.LeaderChanged()
 		}()

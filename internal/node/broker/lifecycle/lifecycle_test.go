@@ -78,7 +78,7 @@ func TestBrokerIsUnfencedOnlyWhenItIsReady(t *testing.T) {
 		<-m.Unfenced()
 		require.Equal(t, Running, m.State())
 		require.False(t, m.Fenced())
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		stop()
 		require.NoError(t, <-result)
 		require.InDelta(t, 30, len(f.beats), 5, "one each 2 s")
@@ -104,7 +104,7 @@ func TestRegistrationWaitsForTheOldSessionToEnd(t *testing.T) {
 		require.EqualValues(t, 50, m.Epoch())
 		require.Less(t, time.Since(began), 10*time.Second)
 		stop()
-		<-result
+		require.NoError(t, <-result)
 	})
 }
 
@@ -158,6 +158,6 @@ func TestARefusedHeartbeatIsRepeated(t *testing.T) {
 		<-m.CaughtUp()
 		require.Equal(t, 2*time.Second, time.Since(began))
 		stop()
-		<-result
+		require.NoError(t, <-result)
 	})
 }

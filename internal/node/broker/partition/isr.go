@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -138,8 +139,8 @@ func (s *State) ISRAnswered(c *ISRChange, a ISRAnswer) ISROutcome {
 	if s.pending != c {
 		return ISRIgnored
 	}
-	switch a.Err {
-	case nil:
+	switch {
+	case a.Err == nil:
 		if a.LeaderEpoch < s.assigned.LeaderEpoch || a.PartitionEpoch < s.assigned.PartitionEpoch || a.LeaderEpoch > s.assigned.LeaderEpoch {
 			return ISRAwaitMetadata
 		}
@@ -147,12 +148,16 @@ func (s *State) ISRAnswered(c *ISRChange, a ISRAnswer) ISROutcome {
 		s.assigned.LeaderRecoveryState = a.RecoveryState
 		s.pending = nil
 		return ISRApplied
-	case kerr.OperationNotAttempted, kerr.IneligibleReplica:
+	case isAny(a.Err, kerr.OperationNotAttempted, kerr.IneligibleReplica):
 		s.pending = nil
 		return ISRReset
-	case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.FencedLeaderEpoch, kerr.InvalidUpdateVersion,
-		kerr.InvalidRequest, kerr.NewLeaderElected:
+	case isAny(a.Err, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.FencedLeaderEpoch, kerr.InvalidUpdateVersion,
+		kerr.InvalidRequest, kerr.NewLeaderElected):
 		return ISRAwaitMetadata
 	}
 	return ISRRetry
+}
+
+func isAny(err error, of ...error) bool {
+	return slices.ContainsFunc(of, func(e error) bool { return errors.Is(err, e) })
 }

@@ -265,7 +265,9 @@ func (d *direct) Close()      {}
 
 func (d *direct) Do(ctx context.Context, addr string, req kmsg.Request, _ ...rpc.Option) (kmsg.Response, error) {
 	var id int32
-	fmt.Sscan(addr, &id)
+	if _, err := fmt.Sscan(addr, &id); err != nil {
+		return nil, err
+	}
 	d.c.mu.Lock()
 	leader, muted := d.c.nodes[id], d.c.mute[d.from]
 	d.c.mu.Unlock()
@@ -285,9 +287,7 @@ func (d *direct) Do(ctx context.Context, addr string, req kmsg.Request, _ ...rpc
 		out := kmsg.NewListOffsetsResponseTopicPartition()
 		if part, ok := leader.m.Partition(d.c.id, p.Partition); ok {
 			at, err := part.ListOffset(p.Timestamp, p.CurrentLeaderEpoch, true)
-			if err != nil {
-				out.ErrorCode = err.(*kerr.Error).Code
-			}
+			out.ErrorCode = codeOf(err)
 			out.Offset = at.Offset
 		}
 		resp.Topics = []kmsg.ListOffsetsResponseTopic{{Partitions: []kmsg.ListOffsetsResponseTopicPartition{out}}}
@@ -317,9 +317,7 @@ func (d *direct) fetch(ctx context.Context, leader *node, r *kmsg.FetchRequest) 
 				})
 				parts, seen = append(parts, part), append(seen, res.Seen)
 				out.HighWatermark, out.LogStartOffset = res.HighWatermark, res.LogStart
-				if res.Err != nil {
-					out.ErrorCode = res.Err.(*kerr.Error).Code
-				}
+				out.ErrorCode = codeOf(res.Err)
 				if res.Diverging != nil {
 					out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = res.Diverging.Epoch, res.Diverging.EndOffset
 				}
@@ -348,6 +346,14 @@ func (d *direct) fetch(ctx context.Context, leader *node, r *kmsg.FetchRequest) 
 		w.Cancel()
 		return nil, &rpc.Error{Kind: rpc.ErrTimeout}
 	}
+}
+
+func codeOf(err error) int16 {
+	var ke *kerr.Error
+	if errors.As(err, &ke) {
+		return ke.Code
+	}
+	return 0
 }
 
 // batch is one batch with one record.
@@ -439,7 +445,7 @@ func (c *cluster) eventually(what string, f func() bool) {
 		if f() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	for id := range c.nodes {
 		for i := range c.current {

@@ -55,7 +55,7 @@ func TestAppendTimesOutWhenAFollowerIsSilentAndItLeavesTheISR(t *testing.T) {
 		c.mu.Lock()
 		c.mute[3] = true
 		c.mu.Unlock()
-		time.Sleep(time.Second) // a fetch that is parked already still gets its answer
+		<-time.After(time.Second) // a fetch that is parked already still gets its answer
 		began := time.Now()
 		r := <-c.append(c.leader(0), -1, "a", 2*time.Second)
 		require.Equal(t, kerr.RequestTimedOut, r.Err)
@@ -82,7 +82,7 @@ func TestMovingTheLeaderFailsWhatWaits(t *testing.T) {
 		c.mu.Lock()
 		c.mute[2], c.mute[3] = true, true
 		c.mu.Unlock()
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		waiting := c.append(c.leader(0), -1, "a", time.Minute)
 		fetched := make(chan struct{})
 		p := c.leader(0)
@@ -162,7 +162,7 @@ func TestDeleteRecordsWaitsForTheReplicas(t *testing.T) {
 		c.mu.Lock()
 		c.mute[3] = true
 		c.mu.Unlock()
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		require.NoError(t, (<-c.append(c.leader(0), 1, "x", time.Second)).Err)
 	})
 }
@@ -174,7 +174,7 @@ func TestListOffsets(t *testing.T) {
 		first := time.Now().UnixMilli()
 		for i := range 4 {
 			require.NoError(t, (<-c.append(c.leader(0), -1, fmt.Sprint(i), time.Second)).Err)
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 		}
 		p := c.leader(0)
 		for name, tc := range map[string]struct{ timestamp, want int64 }{
@@ -243,7 +243,7 @@ func TestADeletedTopicsFolderGoes(t *testing.T) {
 		again := Target{Topic: "t", TopicID: c.id, Index: 0, Assignment: partition.Assignment{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1}}
 		again.TopicID[3] = 9
 		require.NoError(t, n.m.Apply([]Target{again}, nil), "the name is free at once")
-		time.Sleep(2 * time.Minute)
+		<-time.After(2 * time.Minute)
 		require.Equal(t, 0, folders("-delete"))
 		require.True(t, n.roles[len(n.roles)-2].Deleted)
 	})
@@ -337,17 +337,17 @@ func playKills(t *testing.T, seed uint64) {
 				v := fmt.Sprintf("%d-%d", round, serial)
 				open = append(open, pending{index, v, c.append(p, -1, v, 3*time.Second)})
 			}
-			time.Sleep(time.Duration(rnd.IntN(20)) * time.Millisecond)
+			<-time.After(time.Duration(rnd.IntN(20)) * time.Millisecond)
 		}
 		victim := int32(1 + rnd.IntN(3))
 		disk := c.kill(victim)
 		if rnd.IntN(2) == 0 {
 			c.fence(victim)
 		} else { // the leader moves only later: the others wait for its session to end
-			time.Sleep(time.Duration(rnd.IntN(2000)) * time.Millisecond)
+			<-time.After(time.Duration(rnd.IntN(2000)) * time.Millisecond)
 			c.fence(victim)
 		}
-		time.Sleep(time.Duration(rnd.IntN(500)) * time.Millisecond)
+		<-time.After(time.Duration(rnd.IntN(500)) * time.Millisecond)
 		c.start(victim, disk)
 		c.unfence()
 		settle()
