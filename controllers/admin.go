@@ -28,6 +28,9 @@ type Admin interface {
 const (
 	freshWhileBusy = 250 * time.Millisecond
 	freshWhenIdle  = 5 * time.Second
+	// shownFor is how long the last good answer is shown in status when a later question isn't answered, or by nobody
+	// who leads: an election or a slow answer doesn't flip conditions. Decisions never rest on it.
+	shownFor = 10 * time.Second
 )
 
 // views keeps the last answers of each cluster, so that a burst of passes doesn't ask as often.
@@ -41,6 +44,11 @@ type view struct {
 	topics   *plan.Partitions
 	quorumAt time.Time
 	topicsAt time.Time
+
+	goodQuorum   *plan.Quorum
+	goodTopics   *plan.Partitions
+	goodQuorumAt time.Time
+	goodTopicsAt time.Time
 }
 
 func (v *views) get(key types.NamespacedName) *view {
@@ -81,6 +89,24 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 		}
 	}
 	s.quorum, s.topics = v.quorum, v.topics
+	v.show(s, r.Now())
+}
+
+// show gives status the last good answers, while they are fresh enough.
+func (v *view) show(s *scope, now time.Time) {
+	if v.quorum != nil && v.quorum.Leader >= 0 {
+		v.goodQuorum, v.goodQuorumAt = v.quorum, v.quorumAt
+	}
+	if v.topics != nil {
+		v.goodTopics, v.goodTopicsAt = v.topics, v.topicsAt
+	}
+	s.shownQuorum, s.shownTopics = s.quorum, s.topics
+	if now.Sub(v.goodQuorumAt) < shownFor {
+		s.shownQuorum = v.goodQuorum
+	}
+	if now.Sub(v.goodTopicsAt) < shownFor {
+		s.shownTopics = v.goodTopics
+	}
 }
 
 // addresses of the running pods of a role, Ready ones first.

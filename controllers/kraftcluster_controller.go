@@ -78,6 +78,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 	if err := r.Live.Get(ctx, req.NamespacedName, &cluster); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.views.forget(req.NamespacedName)
+			r.Metrics.forget(req.Namespace, req.Name)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -108,6 +109,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 	)
 	if !apierrors.IsConflict(err) {
 		s.report(err)
+		r.Metrics.report(&cluster)
 		err = errors.Join(err, r.writeStatus(ctx, s))
 	}
 	if apierrors.IsConflict(err) {
@@ -153,7 +155,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
 // pause is how long a pass that did all its steps lets the cluster alone.
 func (s *scope) pause() time.Duration {
 	switch {
-	case s.isReady():
+	case s.isReady() && s.quorum != nil && s.quorum.Leader >= 0 && s.topics != nil:
 		return steadily
 	case s.refused != "" || s.cluster.Spec.Paused:
 		return steadily

@@ -31,9 +31,12 @@ type scope struct {
 	pods   map[string]*corev1.Pod
 	claims map[string]*corev1.PersistentVolumeClaim
 
-	nodes  []*node // every node there shall be, ascending by id
-	quorum *plan.Quorum
-	topics *plan.Partitions
+	nodes  []*node          // every node there shall be, ascending by id
+	quorum *plan.Quorum     // nil: nobody answers now
+	topics *plan.Partitions // likewise
+	// shown are for status: as above, or an answer of a moment ago.
+	shownQuorum *plan.Quorum
+	shownTopics *plan.Partitions
 
 	roll    plan.RollStep
 	refused string // why the claims aren't taken; everything waits
@@ -196,7 +199,7 @@ func brokenPod(p *corev1.Pod, now time.Time) string {
 	if p.Status.Phase == corev1.PodPending && now.Sub(p.CreationTimestamp.Time) > unschedulableAfter {
 		for _, c := range p.Status.Conditions {
 			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-				return "Unschedulable"
+				return plan.Unschedulable
 			}
 		}
 	}

@@ -76,14 +76,14 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "Rolling", message: "waits for " + s.roll.Why}
 	case s.notUp() != "":
 		return verdict{reason: "NodesNotReady", message: s.notUp()}
-	case s.quorum == nil || s.quorum.Leader < 0:
+	case s.shownQuorum == nil || s.shownQuorum.Leader < 0:
 		return verdict{reason: "NoLeader", message: "no controller says that it leads the quorum"}
-	case s.quorum.KeepingUp() < len(s.quorum.Voters):
+	case s.shownQuorum.KeepingUp() < len(s.shownQuorum.Voters):
 		return verdict{reason: "VotersLag", message: s.lagging()}
-	case s.topics == nil:
+	case s.shownTopics == nil:
 		return verdict{reason: "NoBrokerAnswers", message: "no broker answers for the topics"}
-	case s.topics.Offline > 0:
-		return verdict{reason: "PartitionsOffline", message: fmt.Sprintf("%d partitions have no leader", s.topics.Offline)}
+	case s.shownTopics.Offline > 0:
+		return verdict{reason: "PartitionsOffline", message: fmt.Sprintf("%d partitions have no leader", s.shownTopics.Offline)}
 	case len(st.HeldBack) > 0:
 		return verdict{stalled: true, reason: "HeldBack", message: st.HeldBack[0].Field + ": " + st.HeldBack[0].Message}
 	}
@@ -151,9 +151,9 @@ func (s *scope) brokenNodes() (out []string) {
 
 func (s *scope) lagging() string {
 	var out []string
-	for _, v := range s.quorum.Voters {
-		if !s.quorum.KeepsUp(v) {
-			out = append(out, fmt.Sprintf("%d (lag %d, last fetch %s ago)", v.ID, s.quorum.Lag(v), v.SinceFetch.Round(time.Second)))
+	for _, v := range s.shownQuorum.Voters {
+		if !s.shownQuorum.KeepsUp(v) {
+			out = append(out, fmt.Sprintf("%d (lag %d, last fetch %s ago)", v.ID, s.shownQuorum.Lag(v), v.SinceFetch.Round(time.Second)))
 		}
 	}
 	return "voters that don't keep up: " + strings.Join(out, ", ")
@@ -207,7 +207,7 @@ func (s *scope) reportPools() {
 
 func (s *scope) reportQuorum() {
 	st := &s.cluster.Status
-	q := s.quorum
+	q := s.shownQuorum
 	if q == nil || q.Leader < 0 {
 		if st.Quorum != nil {
 			st.Quorum.Leader = "" // what else is known stays, as of its time
@@ -289,7 +289,7 @@ func (s *scope) reportServing() {
 		s.setCondition(v1alpha1.ConditionAvailable, false, "NotLooked", "the pass ended before the brokers were asked")
 		return
 	}
-	q := s.quorum
+	q := s.shownQuorum
 	leads := q != nil && q.Leader >= 0
 	switch {
 	case !leads:
@@ -304,8 +304,8 @@ func (s *scope) reportServing() {
 		s.setCondition(v1alpha1.ConditionAvailable, false, "NoLeader", "no controller says that it leads")
 	case st.Brokers.Ready == 0:
 		s.setCondition(v1alpha1.ConditionAvailable, false, "NoBroker", "no broker is Ready")
-	case s.topics != nil && s.topics.Offline > 0:
-		s.setCondition(v1alpha1.ConditionAvailable, false, "PartitionsOffline", fmt.Sprintf("%d partitions have no leader", s.topics.Offline))
+	case s.shownTopics != nil && s.shownTopics.Offline > 0:
+		s.setCondition(v1alpha1.ConditionAvailable, false, "PartitionsOffline", fmt.Sprintf("%d partitions have no leader", s.shownTopics.Offline))
 	default:
 		s.setCondition(v1alpha1.ConditionAvailable, true, "Serving", "brokers serve")
 	}

@@ -113,8 +113,10 @@ func TestBudgetsFollowTheData(t *testing.T) {
 	b.behind[1001] = true
 	require.Equal(t, 0, Budget(b.snapshot(), brokers), "a partition is at min.insync.replicas")
 
-	one := newFleet(1, 1, 1, 0)
-	require.Equal(t, 1, Budget(one.snapshot(), all), "a drain of a single node isn't held up for ever")
+	one := newFleet(1, 1, 1, 1)
+	one.partner[1000] = 1000
+	one.behind[1000] = true
+	require.Equal(t, 1, Budget(one.snapshot(), brokers), "a drain of a single node isn't held up for ever")
 }
 
 func TestAVoterKeepsUpWithinBounds(t *testing.T) {

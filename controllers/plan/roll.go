@@ -9,6 +9,9 @@ import (
 // Settling is how long a pod that isn't Ready is given before it may be restarted into another template.
 const Settling = 20 * time.Second
 
+// Unschedulable is Broken of a pod without a place.
+const Unschedulable = "Unschedulable"
+
 // RollStep is the next step of a roll.
 type RollStep struct {
 	Do   RollAction
@@ -33,6 +36,8 @@ const (
 // Roll says which node gets its new template next. One node is down at a time by our act:
 //
 //  1. A node that has the new template and isn't Ready stops the roll, so that what doesn't come back isn't repeated.
+//     It goes on past one that runs, but only to nodes that have nothing to lose: see hopeless. Else a cluster in which
+//     every node is broken could never be mended, as one alone can't be Ready.
 //  2. A stale node that isn't Ready goes first: it is down already, and a mended spec may be what it waits for.
 //  3. Then observers, voters and the active controller last; then brokers. Each only if the quorum keeps a majority
 //     that keeps up, and no partition falls under min.insync.replicas.
@@ -48,27 +53,25 @@ func Roll(s Snapshot) RollStep {
 	if len(stale) == 0 {
 		return RollStep{Do: RollDone}
 	}
-	for _, n := range s.Nodes {
-		if n.Has == n.Want && !n.Up() && !(n.Pod != nil && n.Pod.Hash != n.Want && !n.Pod.Terminating) {
-			return RollStep{Do: RollWait, Node: n, Why: n.Name + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
-		}
-	}
 	slices.SortStableFunc(stale, func(a, b Node) int { return s.rank(a) - s.rank(b) })
+	if n, ok := s.returning(); ok {
+		for _, m := range stale {
+			if (n.Pod == nil || n.Pod.Broken == "") && s.hopeless(m) {
+				return RollStep{Do: RollDelete, Node: m}
+			}
+		}
+		return RollStep{Do: RollWait, Node: n, Why: n.Name + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
+	}
 	n := stale[0]
 	switch {
-	case n.Pod == nil: // its template isn't the wanted one, or the loop above had stopped at it
+	case n.Pod == nil: // its template isn't the wanted one, or it were returning
 		return RollStep{Do: RollRetemplate, Node: n}
 	case n.Pod.Terminating:
 		return RollStep{Do: RollWait, Node: n, Why: n.Name + " to stop"}
-	case n.Pod.Broken != "":
+	case n.Pod.Broken != "" || s.hopeless(n):
 		return RollStep{Do: RollDelete, Node: n}
 	case !n.Pod.Ready && s.Now.Sub(n.Pod.Created) < Settling:
 		return RollStep{Do: RollWait, Node: n, Why: n.Name + " to start"}
-	}
-	for _, m := range s.Nodes {
-		if m.ID != n.ID && !m.Up() {
-			return RollStep{Do: RollWait, Node: n, Why: m.Name + " to be Ready" + m.trouble()}
-		}
 	}
 	if why := s.CantSpare(n); why != "" {
 		return RollStep{Do: RollWait, Node: n, Why: fmt.Sprintf("%s can't be spared: %s", n.Name, why)}
@@ -77,6 +80,29 @@ func Roll(s Snapshot) RollStep {
 		return RollStep{Do: RollDelete, Node: n}
 	}
 	return RollStep{Do: RollEvict, Node: n}
+}
+
+// returning finds a node whose template is the wanted one and that isn't Ready; one whose old pod still runs isn't it.
+func (s Snapshot) returning() (Node, bool) {
+	i := slices.IndexFunc(s.Nodes, func(n Node) bool {
+		oldRuns := n.Pod != nil && n.Pod.Hash != n.Want && !n.Pod.Terminating
+		return n.Has == n.Want && !n.Up() && !oldRuns
+	})
+	if i < 0 {
+		return Node{}, false
+	}
+	return s.Nodes[i], true
+}
+
+// hopeless tells whether a node has nothing to lose by a restart: its container doesn't run and won't (a place that
+// can't be found is no fault of the template: after a drain the pod shall come back as it was), or it had its time and
+// isn't Ready while the quorum has no leader.
+func (s Snapshot) hopeless(n Node) bool {
+	if n.Pod == nil || n.Pod.Terminating || n.Pod.Ready || n.Pod.Broken == Unschedulable {
+		return false
+	}
+	leaderless := s.Quorum == nil || s.Quorum.Leader < 0
+	return n.Pod.Broken != "" || leaderless && s.Now.Sub(n.Pod.Created) > Settling
 }
 
 // Stale tells whether a node's StatefulSet or pod is of another template than the spec asks for.

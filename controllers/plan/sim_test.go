@@ -29,8 +29,11 @@ type fleet struct {
 	behind  map[int32]bool
 	partner map[int32]int32
 	bad     string // template that doesn't start
-	uid     int
-	log     []string
+	// needsQuorum: a pod becomes Ready only while a majority of the voters runs; with cured set, only of that template.
+	needsQuorum bool
+	cured       string
+	uid         int
+	log         []string
 }
 
 func newFleet(seed uint64, controllers, voters, brokers int) *fleet {
@@ -148,6 +151,7 @@ func (f *fleet) happen() {
 		pod := *n.Pod
 		pod.Broken = "ImagePullBackOff"
 		n.Pod = &pod
+	case !n.Pod.Ready && f.needsQuorum && (n.Pod.Hash != f.cured || !f.majorityRuns()):
 	case !n.Pod.Ready:
 		pod := *n.Pod
 		pod.Ready = true
@@ -162,6 +166,16 @@ func (f *fleet) happen() {
 			f.note("leader %d", f.leader)
 		}
 	}
+}
+
+func (f *fleet) majorityRuns() bool {
+	runs := 0
+	for _, id := range f.voters {
+		if n := f.node(id); n.Pod != nil && !n.Pod.Terminating && n.Pod.Hash == f.cured {
+			runs++
+		}
+	}
+	return runs > len(f.voters)/2
 }
 
 // check holds after every step, whatever the order of events.
@@ -283,6 +297,68 @@ func TestAPodThatGoesDuringAStoppedRollComesBackAsItWas(t *testing.T) {
 			f.happen()
 		}
 	}
+}
+
+// TestAClusterThatNeverStartedIsMended: every node is broken, and one alone can't be Ready.
+func TestAClusterThatNeverStartedIsMended(t *testing.T) {
+	for seed := range uint64(100) {
+		f := newFleet(seed, 3, 3, 3)
+		for i := range f.nodes {
+			pod := *f.nodes[i].Pod
+			pod.Ready = false
+			if seed%2 == 0 {
+				pod.Broken = "ImagePullBackOff"
+			}
+			f.nodes[i].Pod = &pod
+		}
+		f.now = f.now.Add(time.Hour)
+		f.needsQuorum, f.cured = true, "v2"
+		f.want("v2")
+		for range 3000 {
+			down := slices.ContainsFunc(f.nodes, func(n Node) bool { return !n.Up() })
+			if f.act().Do == RollDone && !down {
+				break
+			}
+			f.happen()
+		}
+		for _, n := range f.nodes {
+			require.True(t, n.Up() && n.Has == "v2", "%s:\n%s", n.Name, strings.Join(f.log, "\n"))
+		}
+	}
+}
+
+// TestABadMendOfABrokenClusterStops: what is proved bad isn't given to the next, however broken that is.
+func TestABadMendOfABrokenClusterStops(t *testing.T) {
+	f := newFleet(1, 3, 3, 0)
+	for i := range f.nodes {
+		pod := *f.nodes[i].Pod
+		pod.Ready, pod.Broken = false, "CrashLoopBackOff"
+		f.nodes[i].Pod = &pod
+	}
+	for i := range f.nodes {
+		f.nodes[i].Want = "v2"
+	}
+	f.nodes[0].Has = "v2"
+	f.nodes[0].Pod.Hash, f.nodes[0].Pod.Broken = "v2", "ImagePullBackOff"
+	step := Roll(f.snapshot())
+	require.Equal(t, RollWait, step.Do)
+	require.True(t, step.Stopped)
+	require.Contains(t, step.Why, "ImagePullBackOff")
+}
+
+// TestAPodWithoutAPlaceKeepsItsTemplate while another comes back: it was drained, nothing is wrong with it.
+func TestAPodWithoutAPlaceKeepsItsTemplate(t *testing.T) {
+	f := newFleet(1, 3, 3, 3)
+	f.want("v2")
+	f.nodes[0].Has, f.nodes[0].Pod.Hash, f.nodes[0].Pod.Ready = "v2", "v2", false
+	f.nodes[4].Pod.Ready, f.nodes[4].Pod.Broken = false, Unschedulable
+	step := Roll(f.snapshot())
+	require.Equal(t, RollWait, step.Do)
+	require.Equal(t, "c0", step.Node.Name)
+	f.nodes[0].Pod.Ready = true
+	step = Roll(f.snapshot())
+	require.Equal(t, RollDelete, step.Do, "its turn: a template may ask for a place that isn't there")
+	require.Equal(t, "b1001", step.Node.Name)
 }
 
 // golden compares a log with testdata, or writes it anew.

@@ -159,6 +159,16 @@ func TestARolloutStopsAtTheFirstPodThatDoesntComeBack(t *testing.T) {
 	require.Equal(t, "demo-controller-0@kraft:2", started[0], "the broken one first")
 }
 
+// TestAClusterThatCouldntStartIsMended: no node can be Ready alone, so one is not waited for before the next is mended.
+func TestAClusterThatCouldntStartIsMended(t *testing.T) {
+	w := newWorld(t)
+	w.apply(strings.Replace(base, "spec:", "spec:\n  image: "+badImage, 1))
+	c := w.await("demo", "Stalled", is("Stalled", "True"))
+	require.Equal(t, "NodesBroken", condition(c, "Stalled").Reason)
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Image = "kraft:2" })
+	w.await("demo", "Ready after mending", is("Ready", "True"))
+}
+
 // TestBrokersJoinAndNobodyIsRolled also covers the scale subresource, and that the way back is refused.
 func TestBrokersJoinAndNobodyIsRolled(t *testing.T) {
 	w := newWorld(t)

@@ -49,7 +49,9 @@ type world struct {
 	stuck   map[string]bool // pods that don't become Ready
 	nextIP  int
 	started []string // pods in the order they were made, name@image
-	downMax int      // most pods of this world that were down at once after all had been up
+	voters  int
+	running int // controllers whose container runs
+	downMax int // most pods of this world that were down at once after all had been up
 	wasUp   bool
 }
 
@@ -115,6 +117,17 @@ func (w *world) turn(ctx context.Context) error {
 	for i := range pods.Items {
 		byName[pods.Items[i].Name] = &pods.Items[i]
 	}
+	w.running, w.voters = 0, 0
+	for name, pod := range byName {
+		if strings.Contains(name, "-controller-") && pod.Spec.Containers[0].Image != badImage {
+			w.running++
+		}
+	}
+	for i := range sets.Items {
+		if strings.Contains(sets.Items[i].Name, "-controller-") {
+			w.voters++
+		}
+	}
 	down := 0
 	for i := range sets.Items {
 		up, err := w.runPod(ctx, &sets.Items[i], byName[sets.Items[i].Name+"-0"])
@@ -172,11 +185,17 @@ func (w *world) podStatus(pod *corev1.Pod) corev1.PodStatus {
 		is = corev1.ConditionFalse
 		st.Phase = corev1.PodPending
 		st.ContainerStatuses = []corev1.ContainerStatus{{Name: "kraftd", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}
-	case w.stuck[pod.Name]:
+	case w.stuck[pod.Name] || w.alone():
 		is = corev1.ConditionFalse
 	}
 	st.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: is}}
 	return st
+}
+
+// alone tells whether too few controllers run for a quorum: then none is Ready, and no broker either. Once there was
+// one, brokers stay Ready, and so does a controller through a restart of others.
+func (w *world) alone() bool {
+	return !w.wasUp && w.running < w.voters/2+1
 }
 
 func ready(p *corev1.Pod) bool {
@@ -360,7 +379,7 @@ func (w *world) edit(name string, change func(*v1alpha1.KRaftCluster)) {
 func (w *world) await(name, what string, ok func(*v1alpha1.KRaftCluster) bool) *v1alpha1.KRaftCluster {
 	w.t.Helper()
 	var c *v1alpha1.KRaftCluster
-	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
 		c = w.get(name)
 		return ok(c), nil
 	})
