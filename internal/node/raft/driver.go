@@ -45,6 +45,7 @@ type Driver struct {
 	flushSeq  uint64 // newest Flush asked for
 	flushDone uint64 // newest Flush reported
 	proposals []proposal
+	notes     notes
 	dead      bool          // an effect failed: nothing may leave any more
 	shutdown  chan struct{} // closed at ShutdownComplete
 }

@@ -111,9 +111,21 @@ func (d *Driver) leaderChanged(e quorum.LeaderChanged) {
 	d.deliver.leaderChanged(change)
 }
 
+// note logs what the engine says, equal texts at most once a noteInterval.
 func (d *Driver) note(e quorum.Note) {
 	level := map[quorum.NoteLevel]slog.Level{quorum.NoteDebug: slog.LevelDebug, quorum.NoteInfo: slog.LevelInfo, quorum.NoteWarn: slog.LevelWarn, quorum.NoteError: slog.LevelError}[e.Level]
-	d.cfg.Logger.Log(context.Background(), level, e.Text)
+	if !d.cfg.Logger.Enabled(context.Background(), level) {
+		return
+	}
+	suppressed, ok := d.notes.pass(e.Text, time.Now())
+	if !ok {
+		return
+	}
+	var attrs []any
+	if suppressed > 0 {
+		attrs = []any{"suppressed", suppressed}
+	}
+	d.cfg.Logger.Log(context.Background(), level, e.Text, attrs...)
 }
 
 // send asks a peer and feeds the answer. It runs in a goroutine of its own.
