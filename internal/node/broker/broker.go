@@ -33,6 +33,7 @@ type Broker struct {
 	groups   GroupHandler
 	create   *autoCreator
 	ids      *producerIDs
+	dirs     *directories
 	metrics  *metrics
 	waits    imageWaits
 
@@ -64,6 +65,7 @@ func New(cfg Config) (*Broker, error) {
 	b.beats = channel.New(b.client("heartbeat"), cfg.Finder, cfg.Logger)
 	b.create = newAutoCreator(b)
 	b.ids = newProducerIDs(b)
+	b.dirs = newDirectories(b)
 	var err error
 	b.replicas, err = replica.Open(replica.Config{
 		Local: cfg.NodeID, FS: cfg.FS, Dir: cfg.LogDir, DirectoryID: cfg.DirectoryID,
@@ -168,6 +170,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		}
 	})
 	wg.Go(func() { b.replicas.Run(b.ctx) })
+	wg.Go(func() { b.dirs.run(b.ctx) })
 	wg.Go(func() { b.becomeReady(b.ctx) })
 	if b.groups != nil {
 		wg.Go(func() {

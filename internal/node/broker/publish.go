@@ -27,6 +27,7 @@ func (b *Broker) publish(prev, next *metadata.Image, delta *metadata.Delta) {
 		b.replicas.BrokersChanged()
 		b.brokersChanged.Store(true)
 	}
+	b.dirs.imageTaken(next, delta)
 	b.create.imageChanged()
 	b.waits.imageTaken()
 	b.once.Do(func() { close(b.applied) })

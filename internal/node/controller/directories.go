@@ -11,7 +11,9 @@ import (
 )
 
 // assignReplicasToDirs serves AssignReplicasToDirs v0 (KIP-858): a broker says in which directory its replicas are. A
-// replica that went into a directory which isn't online leaves its ISR.
+// replica that went into a directory which isn't online leaves its ISR. One whose directory is online now may lead, so a
+// partition without a leader gets one, which in Kafka waits for the next
+// occasion. Unlike there, one whose disk was replaced isn't elected for having led last while there are other replicas.
 func assignReplicasToDirs(tx *tx, req *kmsg.AssignReplicasToDirsRequest) (kmsg.Response, error) {
 	s := tx.view()
 	if !s.img.MetadataVersion().DirectoryAssignment() {
@@ -60,10 +62,19 @@ func (tx *tx) assignDirectory(b *metadata.Broker, ref metadata.PartitionRef, dir
 	e := tx.election(s, ref, p)
 	e.directories = slices.Clone(p.Directories)
 	e.directories[i] = dir
-	if !b.HasOnlineDir(dir) {
+	online := b.HasOnlineDir(dir)
+	acceptable := e.acceptable
+	e.acceptable = func(r int32) bool {
+		if r == b.ID {
+			return online && b.Active()
+		}
+		return acceptable(r)
+	}
+	if !online {
 		e.withoutISR(b.ID)
-		acceptable := e.acceptable
-		e.acceptable = func(r int32) bool { return r != b.ID && acceptable(r) }
+	}
+	if len(p.Replicas) > 1 && !b.HasOnlineDir(p.Directories[i]) { // on another disk now, and others may have what it lost
+		e.lost = []int32{b.ID}
 	}
 	tx.elect(e)
 	return nil

@@ -39,6 +39,7 @@ type election struct {
 	newDirectory    func(replica int32) uuid.UUID
 	recovery        int8
 	uncleanReplicas []int32 // came back without what they had: no longer eligible
+	lost            []int32 // came back with another disk: having led last says nothing of them
 }
 
 func newElection(id metadata.PartitionRef, part *metadata.Partition) *election {
@@ -130,7 +131,7 @@ func (e *election) nextLastKnown(leader int32, isr []int32) []int32 {
 	case len(isr) == 0 && e.part.Leader != noLeader:
 		return []int32{e.part.Leader}
 	default:
-		return e.part.LastKnownELR
+		return without(e.part.LastKnownELR, e.lost...)
 	}
 }
 
@@ -149,7 +150,7 @@ func (e *election) elect(elr []int32) (leader int32, unclean bool) {
 	if i := slices.IndexFunc(e.replicas, valid); i >= 0 {
 		return e.replicas[i], false
 	}
-	if last := e.part.LastKnownELR; e.elr && len(e.isr) == 0 && len(elr) == 0 && len(last) == 1 && e.acceptable(last[0]) {
+	if last := without(e.part.LastKnownELR, e.lost...); e.elr && len(e.isr) == 0 && len(elr) == 0 && len(last) == 1 && e.acceptable(last[0]) {
 		return last[0], true
 	}
 	if e.kind == electUnclean {
