@@ -122,16 +122,16 @@ const (
 	KraftHTTPListener       = "kraft.http.listener"
 )
 
-// own are the settings that Kafka doesn't have. live ones stand in the file that kraft.live.config.file names
-// and are read again when it changes.
+// own are the settings that Kafka doesn't have. live ones stand in the file that kraft.live.config.file names,
+// which may change without the node's properties file; it is read when the node starts.
 var own = []struct{ name, typ, def, doc string }{
 	{KraftClusterID, "STRING", "null", "cluster id (22 characters of base64url) that an empty disk is formatted with; a disk of another cluster is refused"},
 	{KraftInitialControllers, "LIST", "[]", "initial voters, as id@host:port:directoryId,…, that an empty disk is formatted with"},
 	{KraftDirectoryID, "STRING", "null", "directory id that an empty disk of this node is formatted with"},
 	{KraftFormationSafe, "BOOLEAN", "false", "until the quorum has formed, an empty log needs the votes of all initial voters, and an empty disk never votes for a log that isn't empty"},
 	{KraftFormationPermit, "BOOLEAN", "true", "live: whether an empty disk may still format itself as an initial voter; false gives it a fresh directory id, and it observes"},
-	{KraftLiveConfigFile, "STRING", "null", "properties file with the live settings, read again when it changes"},
-	{KraftRoutes, "LIST", "[]", "live: addresses to try when a voter's recorded endpoint fails, as id@host:port,…"},
+	{KraftLiveConfigFile, "STRING", "null", "properties file with the live settings, read when the node starts"},
+	{KraftRoutes, "LIST", "[]", "live: other addresses of voters, as id@host:port,…; checked, not used yet"},
 	{KraftHTTPListener, "STRING", "0.0.0.0:8080", "host:port of /livez, /readyz and /metrics"},
 }
 

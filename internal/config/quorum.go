@@ -132,7 +132,7 @@ func (c *Config) BootstrapServers() ([]string, error) {
 	return servers, nil
 }
 
-// Live is the settings that are read again while the node runs.
+// Live is the settings that stand in a file of their own, which is read when the node starts.
 type Live struct {
 	FormationPermit bool
 	Routes          []Address
