@@ -199,12 +199,19 @@ func (n *Node) voters() []controller.Node {
 }
 
 func (n *Node) newServer(listeners []server.Listener, apis []wire.API, handle server.Handler) (*server.Server, error) {
-	return server.New(server.Config{
+	return server.New(n.serverConfig(listeners, apis, handle))
+}
+
+// serverConfig takes the settings of sockets over. -1, as in Kafka, leaves memory unlimited and buffers to the system.
+func (n *Node) serverConfig(listeners []server.Listener, apis []wire.API, handle server.Handler) server.Config {
+	return server.Config{
 		Listeners: listeners, APIs: apis, Handler: handle,
 		MaxProduceBytes: n.cfg.Int(config.SocketRequestMaxBytes), MaxConnections: boundedConnections(n.cfg.Int64(config.MaxConnections)),
 		MaxConnectionsPerIP: boundedConnections(n.cfg.Int64(config.MaxConnectionsPerIP)), MaxIdle: ms(n.cfg.Int64(config.ConnectionsMaxIdleMs)),
+		MaxRequestMemory: max(0, n.cfg.Int64(config.QueuedMaxRequestBytes)),
+		SocketSendBuffer: max(0, n.cfg.Int(config.SocketSendBufferBytes)), SocketReceiveBuffer: max(0, n.cfg.Int(config.SocketReceiveBufferBytes)),
 		Registry: n.registry, Logger: n.opt.Logger.With("component", "server"),
-	})
+	}
 }
 
 // boundedConnections: Kafka's default is the largest integer, ours is 0 for no limit.
