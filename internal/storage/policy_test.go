@@ -125,6 +125,25 @@ func TestProducersExpire(t *testing.T) {
 	require.Len(t, l.Producers(), 1)
 }
 
+// TestTruncateAtTheEndForgetsEpochsWithoutRecords: a leader assigns its epoch at the log's end and is replaced before it appends. Its
+// log agrees with the next leader's only once that epoch is gone.
+func TestTruncateAtTheEndForgetsEpochsWithoutRecords(t *testing.T) {
+	fsys := memfs.New()
+	l := openLog(t, fsys, smallConfig(), storage.OpenOptions{})
+	appendN(t, l, 10, 3, 1)
+	require.NoError(t, l.AssignEpoch(8, l.EndOffset()))
+	last, _ := l.LatestEpoch()
+	require.EqualValues(t, 8, last.Epoch)
+	changed, err := l.TruncateTo(l.EndOffset())
+	require.NoError(t, err)
+	require.False(t, changed, "no record was removed")
+	for _, l := range []*storage.Log{l, openLog(t, fsys.KillClone(), smallConfig(), storage.OpenOptions{})} {
+		require.EqualValues(t, 30, l.EndOffset())
+		last, _ = l.LatestEpoch()
+		require.EqualValues(t, 1, last.Epoch)
+	}
+}
+
 func TestTruncate(t *testing.T) {
 	for _, tc := range []struct {
 		to, end int64

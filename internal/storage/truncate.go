@@ -6,7 +6,10 @@ import (
 )
 
 // TruncateTo removes everything at or past offset; EndOffset becomes the base offset of the batch that contained it, or
-// offset. It tells whether anything was removed. Below the first segment the log is emptied and starts at offset.
+// offset. It tells whether records were removed. Below the first segment the log is emptied and starts at offset.
+//
+// Epochs without a record at the log's end are forgotten even where no record goes: a leader that was replaced before it wrote any
+// leaves one behind, and would be told the same divergence for ever.
 //
 // What was removed stays removed after a crash. An error in between poisons the log.
 func (l *Log) TruncateTo(offset int64) (bool, error) {
@@ -19,7 +22,7 @@ func (l *Log) TruncateTo(offset int64) (bool, error) {
 		return false, fmt.Errorf("%s: truncate to %d: %w", l.dir, offset, ErrOffsetOutOfRange)
 	}
 	if offset >= l.end {
-		return false, nil
+		return false, l.dropEmptyEpochs()
 	}
 	if offset < l.segments[0].base {
 		return true, l.truncateFully(offset)
@@ -29,6 +32,20 @@ func (l *Log) TruncateTo(offset int64) (bool, error) {
 	l.shortened.Add(1)
 	defer l.shortened.Add(1)
 	return true, l.truncateLocked(offset)
+}
+
+// dropEmptyEpochs needs wmu.
+func (l *Log) dropEmptyEpochs() error {
+	l.mu.Lock()
+	changed := l.epochs.truncateEnd(l.end)
+	l.mu.Unlock()
+	if !changed {
+		return nil
+	}
+	if err := l.writeEpochs(); err != nil {
+		return l.poisonWith("truncate", err)
+	}
+	return nil
 }
 
 // truncateLocked needs wmu and flushMu.
