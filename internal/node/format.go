@@ -238,7 +238,7 @@ func bootstrapRecords(fsys storage.FS, c *config.Config) ([]metadata.Record, err
 		return metadata.BootstrapRecords()[:1], nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; put the file back as it was, or copy another controller's: they are the same", err)
 	}
 	var recs []metadata.Record
 	for _, v := range values {

@@ -33,8 +33,7 @@ func TestKillAnyNodeUnderLoad(t *testing.T) {
 		"min.insync.replicas":       "2",
 		"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500", // so that a broker is fenced while it is away
 	}})
-	adm := admin(c)
-	createTopic(t, adm, "t", 6, 3)
+	create(t, c, "t", 6, 3)
 	p := produce(t, c, "t", 500)
 	p.advance(100)
 	s := seed(t)
@@ -50,7 +49,7 @@ func TestKillAnyNodeUnderLoad(t *testing.T) {
 		}
 		victim.Start()
 		victim.WaitReady()
-		waitISR(t, c, adm, "t")
+		waitISR(t, c, "t")
 		p.advance(50)
 	}
 	t.Logf("%s after %d kills, longest time without an acknowledgement %s", p.audit(), kills, p.ledger.LongestGap())

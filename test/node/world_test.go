@@ -10,7 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kraft-dev/kraft-operator/test/cluster"
 	"github.com/kraft-dev/kraft-operator/test/e2e/load"
@@ -26,8 +28,16 @@ func bounded(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
+// eventually waits for a condition where there is no cluster.Cluster.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	require.Eventually(t, cond, patience, 20*time.Millisecond, what)
+}
+
 // admin is an admin client of c.
-func admin(c *cluster.Cluster, opts ...kgo.Opt) *kadm.Client { return kadm.NewClient(c.Client(opts...)) }
+func admin(c *cluster.Cluster, opts ...kgo.Opt) *kadm.Client {
+	return kadm.NewClient(c.Client(opts...))
+}
 
 // createTopic creates a topic and fails the test if it can't.
 func createTopic(t *testing.T, adm *kadm.Client, topic string, partitions int32, rf int16, configs ...string) {
@@ -38,6 +48,29 @@ func createTopic(t *testing.T, adm *kadm.Client, topic string, partitions int32,
 	}
 	r, err := adm.CreateTopic(bounded(t, patience), partitions, rf, settings, topic)
 	require.NoError(t, errors.Join(err, r.Err), r.ErrMessage)
+}
+
+// topicOf asks one broker for a topic, and no cache.
+func topicOf(t *testing.T, n *cluster.Node, topic string) (found kmsg.MetadataResponseTopic, err error) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(n.Addr()))
+	require.NoError(t, err)
+	defer cl.Close()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = append(req.Topics, kmsg.MetadataRequestTopic{Topic: &topic})
+	resp, err := cl.SeedBrokers()[0].RetriableRequest(bounded(t, 10*time.Second), req)
+	if err != nil {
+		return found, err
+	}
+	found = resp.(*kmsg.MetadataResponse).Topics[0]
+	return found, kerr.ErrorForCode(found.ErrorCode)
+}
+
+// create creates a topic and waits until every running broker says that all replicas are in sync.
+func create(t *testing.T, c *cluster.Cluster, topic string, partitions int32, rf int16, configs ...string) {
+	t.Helper()
+	createTopic(t, admin(c), topic, partitions, rf, configs...)
+	waitISR(t, c, topic)
 }
 
 // producing is an idempotent acks=all producer with a default client that runs until it is stopped.
@@ -83,25 +116,26 @@ func (p *producing) audit() load.Audit {
 	return a
 }
 
-// waitISR waits until every partition of the topic has all of its replicas in sync.
-func waitISR(t *testing.T, c *cluster.Cluster, adm *kadm.Client, topic string) {
+// waitISR waits until every running broker says that every partition of the topic has a leader and all of its replicas in sync.
+func waitISR(t *testing.T, c *cluster.Cluster, topic string) {
 	t.Helper()
-	var last string
-	c.Eventually("every replica of "+topic+" in sync: "+last, patience, func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		topics, err := adm.ListTopics(ctx, topic)
-		if err != nil || topics[topic].Err != nil || len(topics[topic].Partitions) == 0 {
-			return false
-		}
-		for _, p := range topics[topic].Partitions {
-			if p.Err != nil || p.Leader < 0 || len(p.ISR) < len(p.Replicas) {
-				last = fmt.Sprintf("%+v", p)
+	for _, n := range c.Brokers {
+		c.Eventually(fmt.Sprintf("node %d has every replica of %s in sync", n.ID, topic), patience, func() bool {
+			if !n.Running() {
+				return true
+			}
+			found, err := topicOf(t, n, topic)
+			if err != nil || len(found.Partitions) == 0 {
 				return false
 			}
-		}
-		return true
-	})
+			for _, p := range found.Partitions {
+				if p.ErrorCode != 0 || p.Leader < 0 || len(p.ISR) < len(p.Replicas) {
+					return false
+				}
+			}
+			return true
+		})
+	}
 }
 
 // leads tells whether a controller says that it is the active one.

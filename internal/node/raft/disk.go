@@ -86,7 +86,8 @@ func (d *Disk) readSnapshots() ([]storage.SnapshotID, error) {
 		}
 		s, err := storage.OpenSnapshot(d.fs, d.dir, id)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w; put the file back as it was, or move the data directory away and start with an empty one under a new directory id "+
+				"(controllers: remove the old voter, add the new one)", err)
 		}
 		if id == storage.BootstrapSnapshot {
 			d.takeHeader(-1, s.Header())
