@@ -56,7 +56,9 @@ func newBrokerRole(n *Node) (*brokerRole, error) {
 		NodeID: n.cfg.NodeID(), ClusterID: n.identity.ClusterID, Static: n.cfg,
 		Advertised: advertised(n.listeners), InterBroker: n.listeners.InterBroker, Rack: rack,
 		FS: n.fs, LogDir: dir, DirectoryID: directory, Loader: r.loader, Finder: controllerFinder{n.raft},
-		NewClient:  func(purpose string) *rpc.Client { return n.newClient(fmt.Sprintf("broker-%d-%s", n.cfg.NodeID(), purpose)) },
+		NewClient: func(purpose string) *rpc.Client {
+			return n.newClient(fmt.Sprintf("broker-%d-%s", n.cfg.NodeID(), purpose))
+		},
 		Groups:     newGroups(n.cfg, n.opt.Logger),
 		Authorizer: auth.AllowAll{}, KRaftVersion: n.raft.KRaftVersion,
 		Fatal: n.fail, Registry: n.registry, Logger: logger,

@@ -185,7 +185,7 @@ func (e *env) carryOut(n *scriptNode, f quorum.Effect) {
 		}
 		n.log = n.log[:k]
 	case quorum.Flush:
-		n.due = append(n.due, quorum.Flushed{Seq: f.Seq})
+		n.due = append(n.due, quorum.Flushed(f))
 	case quorum.Read:
 		var data []byte
 		for _, i := range n.log {

@@ -81,7 +81,7 @@ func readWhole(fsys FS, name string, limit int64) ([]byte, error) {
 		return nil, corruptFile(name, "%d bytes, at most %d make sense", size, limit)
 	}
 	data := make([]byte, size)
-	if _, err := f.ReadAt(data, 0); err != nil && !(err == io.EOF && size == 0) {
+	if _, err := f.ReadAt(data, 0); err != nil && (!errors.Is(err, io.EOF) || size > 0) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return data, nil

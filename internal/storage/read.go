@@ -8,9 +8,6 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/storage/record"
 )
 
-// errShortened makes a reader look again: a truncation came between.
-var errShortened = errors.New("log was truncated meanwhile")
-
 // floor is the index of the segment that may hold offset.
 func (v view) floor(offset int64) int {
 	return max(sort.Search(len(v.segments), func(i int) bool { return v.segments[i].base > offset })-1, 0)

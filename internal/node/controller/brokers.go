@@ -38,7 +38,7 @@ func registerBroker(tx *tx, req *kmsg.BrokerRegistrationRequest) (kmsg.Response,
 	rec := metadata.NewRegisterBrokerRecord()
 	rec.BrokerID, rec.IncarnationID, rec.Rack, rec.Features = req.BrokerID, req.IncarnationID, req.Rack, features
 	for _, l := range req.Listeners {
-		rec.EndPoints = append(rec.EndPoints, metadata.Endpoint(endpoint(l.Name, l.Host, l.Port, l.SecurityProtocol)))
+		rec.EndPoints = append(rec.EndPoints, endpoint(l.Name, l.Host, l.Port, l.SecurityProtocol))
 	}
 	if s.img.MetadataVersion().DirectoryAssignment() {
 		rec.LogDirs = dirs

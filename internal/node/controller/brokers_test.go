@@ -280,7 +280,7 @@ func TestPlacement(t *testing.T) {
 	rackOf := func(s string) *string { return &s }
 	var brokers []usableBroker
 	for i := range int32(9) {
-		brokers = append(brokers, usableBroker{id: i, rack: rackOf(string(rune('a' + i%3)))})
+		brokers = append(brokers, usableBroker{id: i, rack: rackOf(string('a' + i%3))})
 	}
 	brokers[4].fenced = true
 	for seed := range uint64(50) {

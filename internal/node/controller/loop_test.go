@@ -63,7 +63,7 @@ func (l *soloLog) deliver(ctx context.Context) {
 			l.mu.Lock()
 			delay := l.delay
 			l.mu.Unlock()
-			time.Sleep(delay)
+			time.Sleep(delay) //nolint:forbidigo // virtual time
 			l.listener.HandleCommit([]raft.CommittedBatch{b})
 		}
 	}
@@ -129,7 +129,7 @@ func ask[R kmsg.Response](t *testing.T, c *Controller, req kmsg.Request) R {
 func TestTheLoopServesAndStopsInOrder(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	solo(t, func(cfg *Config) { cfg.Registry = reg }, func(c *Controller, log *soloLog, stop func() error) {
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
 		require.True(t, c.Active())
 		b := ask[*kmsg.BrokerRegistrationResponse](t, c, registration(101, 1))
 		require.Zero(t, b.ErrorCode)
@@ -139,9 +139,9 @@ func TestTheLoopServesAndStopsInOrder(t *testing.T) {
 		require.Zero(t, ask[*kmsg.CreateTopicsResponse](t, c, create).Topics[0].ErrorCode)
 		require.Equal(t, log.delay, time.Since(start), "answered when committed, not later")
 
-		time.Sleep(8 * time.Second)
+		time.Sleep(8 * time.Second) //nolint:forbidigo // virtual time
 		before := log.LogEndOffset()
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // virtual time
 		require.Greater(t, log.LogEndOffset(), before+20, "a no-op each half second, and the silent broker's fence")
 		require.EqualValues(t, 1, gauge(t, c.cfg.Registry, "kraft_controller_brokers", "fenced"))
 		require.EqualValues(t, 1, gauge(t, c.cfg.Registry, "kraft_controller_offline_partitions", ""))
@@ -162,13 +162,13 @@ func TestTheLoopServesAndStopsInOrder(t *testing.T) {
 
 func TestNoOpsDoNotPileUpOnALogThatDoesNotCommit(t *testing.T) {
 	solo(t, nil, func(c *Controller, log *soloLog, stop func() error) {
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
 		log.mu.Lock()
 		log.delay = time.Hour
 		log.mu.Unlock()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
 		before := log.LogEndOffset()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
 		require.LessOrEqual(t, log.LogEndOffset(), before+1)
 		require.NoError(t, stop())
 	})
@@ -176,11 +176,11 @@ func TestNoOpsDoNotPileUpOnALogThatDoesNotCommit(t *testing.T) {
 
 func TestHeartbeatsCountFromTheirArrival(t *testing.T) {
 	solo(t, nil, func(c *Controller, log *soloLog, stop func() error) {
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
 		b := ask[*kmsg.BrokerRegistrationResponse](t, c, registration(101, 1))
 		for range 20 {
 			require.False(t, ask[*kmsg.BrokerHeartbeatResponse](t, c, heartbeat(101, b.BrokerEpoch, log.LogEndOffset())).IsFenced)
-			time.Sleep(2 * time.Second)
+			time.Sleep(2 * time.Second) //nolint:forbidigo // virtual time
 		}
 		require.Zero(t, gauge(t, c.cfg.Registry, "kraft_controller_brokers", "fenced"))
 	})
@@ -202,7 +202,7 @@ func TestAControllerRegistersUntilTheLogHasIt(t *testing.T) {
 		}
 	}, func(c *Controller, _ *soloLog, stop func() error) {
 		self <- c
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // virtual time
 		require.NoError(t, stop())
 		own, ok := c.core.committed.stable().img.Controller(1)
 		require.True(t, ok)

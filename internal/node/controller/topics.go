@@ -195,7 +195,7 @@ func (tx *tx) placedPartitions(s *state, t *kmsg.CreateTopicsRequestTopic) ([]*m
 func (tx *tx) place(s *state, first, count, factor int) ([]*metadata.PartitionRecord, *apiError) {
 	lists, e := placeReplicas(tx.rnd, s.usableBrokers(), count, factor)
 	if e != nil {
-		return nil, fail(kerr.ErrorForCode(e.code).(*kerr.Error), "Unable to replicate the partition %d time(s): %s", factor, e.message)
+		return nil, fail(kerr.TypedErrorForCode(e.code), "Unable to replicate the partition %d time(s): %s", factor, e.message)
 	}
 	parts := make([]*metadata.PartitionRecord, count)
 	for i, replicas := range lists {

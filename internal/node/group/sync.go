@@ -144,10 +144,10 @@ func (g *Group) Leave(now time.Duration, memberID string, instanceID *string) (f
 // that assigns partitions by itself. A commit between rounds is refused only while the assignment is awaited.
 func (g *Group) CheckCommit(now time.Duration, memberID string, instanceID *string, generation int32) error {
 	if generation < 0 && memberID == "" && instanceID == nil {
-		switch {
-		case g.State == Dead:
+		switch g.State {
+		case Dead:
 			return kerr.CoordinatorNotAvailable
-		case g.State == Empty:
+		case Empty:
 			return nil
 		}
 		return kerr.UnknownMemberID

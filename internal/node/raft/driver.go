@@ -143,8 +143,7 @@ func (d *Driver) drainInbox() {
 
 // untilNext is when the loop must wake by itself: the engine's deadline, or the end of the linger.
 func (d *Driver) untilNext() time.Duration {
-	const long = time.Hour
-	wait := time.Duration(long)
+	wait := time.Hour // long enough to be of no account
 	if at := d.q.Deadline(); at != quorum.Never {
 		wait = min(wait, at-d.now())
 	}

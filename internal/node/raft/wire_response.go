@@ -109,8 +109,8 @@ func fromFetchResponse(r *kmsg.FetchResponse) (quorum.Message, error) {
 	}
 	batches, whole, err := describeBatches(p.RecordBatches)
 	if err != nil {
-		m.Corrupt = true // the engine drops the answer whole (KAFKA-18723)
-		return m, nil
+		m.Corrupt = true
+		return m, nil //nolint:nilerr // the engine drops the answer whole (KAFKA-18723)
 	}
 	m.Batches, m.Data = batches, whole
 	return m, nil

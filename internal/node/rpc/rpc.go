@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"net"
@@ -133,7 +134,7 @@ func (c *Client) Do(ctx context.Context, addr string, req kmsg.Request, opts ...
 		}
 		req.SetVersion(version)
 		resp, err := cn.call(ctx, req)
-		if err != errStale {
+		if !errors.Is(err, errStale) {
 			return resp, err
 		}
 	}

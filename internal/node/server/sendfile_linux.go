@@ -20,7 +20,7 @@ func sendFile(nc net.Conn, f io.ReaderAt, off, n int64) (sent int64, err error, 
 	}
 	src, err := file.SyscallConn()
 	if err != nil {
-		return 0, nil, false
+		return 0, nil, false //nolint:nilerr // copying says the same, if it is an error
 	}
 	dst, err := tcp.SyscallConn()
 	if err != nil {

@@ -274,7 +274,7 @@ func (n *node) flush(e quorum.Flush) {
 			n.flushNext = nil
 			n.flush(*next)
 		}
-		n.step(quorum.Flushed{Seq: e.Seq})
+		n.step(quorum.Flushed(e))
 	})
 }
 

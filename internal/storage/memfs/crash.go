@@ -54,9 +54,9 @@ func (n *inode) crashed(rng *rand.Rand, seed uint64) *inode {
 	out := &inode{isDir: n.isDir, modTime: n.modTime, ro: n.ro}
 	out.durable = append([]byte(nil), n.durable...)
 	for _, c := range n.pending {
-		switch {
-		case seed%4 == 0:
-		case seed%4 == 1:
+		switch seed % 4 {
+		case 0:
+		case 1:
 			out.durable = c.apply(out.durable)
 		default:
 			out.durable = c.tear(rng, out.durable)

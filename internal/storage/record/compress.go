@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -82,7 +83,7 @@ func Decompress(dst []byte, codec Codec, src []byte, maxBytes int) ([]byte, erro
 		err = fmt.Errorf("unknown codec")
 	}
 	switch {
-	case err == errBound:
+	case errors.Is(err, errBound):
 		return nil, fmt.Errorf("%s: %w of %d bytes", codec, ErrTooLarge, maxBytes)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, codec, err)
@@ -214,7 +215,7 @@ func unzstd(dst, src []byte, maxBytes int) ([]byte, error) {
 	start := len(dst)
 	dst, err = d.DecodeAll(src, dst)
 	switch {
-	case err == zstd.ErrDecoderSizeExceeded || err == zstd.ErrWindowSizeExceeded:
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return nil, errBound
 	case err != nil:
 		return nil, err
