@@ -256,7 +256,7 @@ func (s *segment) timeEntryPosition(e timeEntry, limit int64) (position int64, o
 		position, ok = pos, h.BaseOffset() <= want && h.MaxTimestamp() == e.ts
 		return errDone
 	})
-	return position, ok && err == errDone
+	return position, ok && errors.Is(err, errDone)
 }
 
 // errDone ends a walk.
@@ -286,7 +286,7 @@ func (v view) searchTime(i int, position, ts, maxOffset int64) (out TimestampOff
 		}
 		return nil
 	})
-	if err == errDone {
+	if errors.Is(err, errDone) {
 		err = nil
 	}
 	return out, found, err

@@ -115,7 +115,7 @@ func TestAssignmentsAreBatchedAndSentAgain(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		began := time.Now()
 		f.wg.Go(func() { d.run(ctx) })
-		time.Sleep(assignBackoff + 2*assignBackoff)
+		time.Sleep(assignBackoff + 2*assignBackoff) //nolint:forbidigo // virtual time
 		synctest.Wait()
 		require.Equal(t, []int{15, 15, 15, 5}, sent)
 		require.Equal(t, 3*assignBackoff, time.Since(began))

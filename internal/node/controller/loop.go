@@ -206,7 +206,7 @@ func (c *Controller) turn(ctx context.Context, timer *time.Timer) error {
 				return nil
 			}
 			if len(c.fromLog) > 0 || c.core.fault != nil {
-				return nil
+				return nil //nolint:nilerr // the fault is returned by Run
 			}
 		}
 		return nil

@@ -25,7 +25,7 @@ func TestEqualNotesAreLoggedOnceASecond(t *testing.T) {
 		for range 50 {
 			d.note(quorum.Note{Level: quorum.NoteWarn, Text: "again"})
 			d.note(quorum.Note{Level: quorum.NoteDebug, Text: "not at this level"})
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // virtual time
 		}
 		d.note(quorum.Note{Level: quorum.NoteInfo, Text: "another"})
 		got := lines()
@@ -34,7 +34,7 @@ func TestEqualNotesAreLoggedOnceASecond(t *testing.T) {
 		require.NotContains(t, got[0], "suppressed")
 		require.Contains(t, got[1], "level=INFO msg=another")
 
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) //nolint:forbidigo // virtual time
 		d.note(quorum.Note{Level: quorum.NoteWarn, Text: "again"})
 		d.note(quorum.Note{Level: quorum.NoteWarn, Text: "again"})
 		got = lines()

@@ -21,7 +21,7 @@ func BenchmarkRequest(b *testing.B) {
 			})
 			require.NoError(b, err)
 			require.NoError(b, s.Start())
-			defer s.Shutdown(b.Context())
+			defer func() { _ = s.Shutdown(b.Context()) }()
 			nc, err := net.Dial("tcp", s.Addr("TEST").String())
 			require.NoError(b, err)
 			defer nc.Close()

@@ -99,7 +99,7 @@ func (c *checker) explain(what string, key int16) error {
 		c.why, c.at = errShort, c.off
 	}
 	kind := ErrMalformed
-	if c.why == errMemory {
+	if errors.Is(c.why, errMemory) {
 		kind = ErrTooLarge
 	}
 	where := ""
