@@ -113,7 +113,7 @@ func causeKind(cause error) error {
 	case errors.Is(cause, errDropped), errors.Is(cause, errIdle):
 		return ErrReset
 	}
-	if kind := kindOf(cause); kind == ErrTimeout {
+	if kind := kindOf(cause); errors.Is(kind, ErrTimeout) {
 		return ErrTimeout
 	}
 	return ErrReset
