@@ -13,6 +13,13 @@ import (
 // ApiVersions v0 to 4 (KIP-35, KIP-511, KIP-584): the APIs that this broker serves. The versions of forwarded APIs are this build's own, not
 // intersected with the active controller's.
 
+// produceToldMin is the least version of Produce that clients are told, although 3 is the least that is served: librdkafka takes a broker
+// without v0 for one that knows no compression but zstd, and sends everything else uncompressed (KAFKA-18659; Kafka does the same).
+const (
+	produceKey     = 0
+	produceToldMin = 0
+)
+
 // softwareName is what a client may call itself (KIP-511).
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
@@ -24,6 +31,9 @@ func (b *Broker) apiVersions(r *server.Request, req *kmsg.ApiVersionsRequest) {
 		return
 	}
 	for _, a := range b.APIs() {
+		if a.Key == produceKey {
+			a.Min = produceToldMin
+		}
 		resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: a.Key, MinVersion: a.Min, MaxVersion: a.Max})
 	}
 	for _, f := range metadata.Supported() {
