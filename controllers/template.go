@@ -18,6 +18,10 @@ import (
 // nonRoot is the user and group of the image.
 const nonRoot = int64(65532)
 
+// forgetSeconds is how long a broker that is to stop serves on while the Services forget it (kube-proxy writes its rules once
+// a second). One that ended sooner would leave an address behind that swallows connection attempts (decision 14).
+const forgetSeconds = 2
+
 // podTemplate is a node's pod without its hash. It names its ConfigMap by content, so the hash covers the settings.
 func (s *scope) podTemplate(n *node, configMapName string) corev1.PodTemplateSpec {
 	t := n.template
@@ -77,6 +81,9 @@ func (s *scope) container(n *node) corev1.Container {
 			{Name: "config", MountPath: configDir, ReadOnly: true},
 			{Name: "live", MountPath: liveDir, ReadOnly: true},
 		},
+	}
+	if n.broker {
+		c.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: forgetSeconds}}}
 	}
 	if n.controller {
 		c.Ports = append(c.Ports, corev1.ContainerPort{Name: "controller", ContainerPort: controllerPort, Protocol: corev1.ProtocolTCP})
