@@ -33,7 +33,7 @@ func consumeCommand() *cobra.Command {
 			if fromBeginning {
 				start = kgo.NewOffset().AtStart()
 			}
-			cl, err := conn.client(append(opts, kgo.ConsumeResetOffset(start))...)
+			cl, err := conn.client(cmd.Context(), append(opts, kgo.ConsumeResetOffset(start))...)
 			if err != nil {
 				return err
 			}

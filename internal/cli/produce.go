@@ -30,7 +30,7 @@ func produceCommand() *cobra.Command {
 		Long:  "Produce with acks=all and an idempotent producer. It exits with 0 only if every record was acknowledged.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := conn.client(kgo.DefaultProduceTopic(topic))
+			cl, err := conn.client(cmd.Context(), kgo.DefaultProduceTopic(topic))
 			if err != nil {
 				return err
 			}

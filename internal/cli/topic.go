@@ -39,7 +39,7 @@ func topicCreate(conn *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cl, err := conn.client()
+			cl, err := conn.client(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ func topicList(conn *connection) *cobra.Command {
 		Short: "List topics with their partitions and replicas",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := conn.client()
+			cl, err := conn.client(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -111,7 +111,7 @@ func topicDescribe(conn *connection) *cobra.Command {
 		Short: "Show each partition's leader, replicas and ISR",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			cl, err := conn.client()
+			cl, err := conn.client(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -143,7 +143,7 @@ func topicDelete(conn *connection) *cobra.Command {
 		Short: "Delete topics and their records",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			cl, err := conn.client()
+			cl, err := conn.client(cmd.Context())
 			if err != nil {
 				return err
 			}

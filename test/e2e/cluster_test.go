@@ -123,10 +123,13 @@ func inPod(t testing.TB, name string, args ...string) string {
 	b, err := json.Marshal(spec)
 	require.NoError(t, err)
 	apply(t, string(b), "-n", namespace)
-	eventually(t, "pod "+name+" succeeds", time.Minute, func() bool {
-		return k(t, "get", "pod", name, "-o", "jsonpath={.status.phase}") == "Succeeded"
+	phase := ""
+	eventually(t, "pod "+name+" ends", time.Minute, func() bool {
+		phase = k(t, "get", "pod", name, "-o", "jsonpath={.status.phase}")
+		return phase == "Succeeded" || phase == "Failed"
 	})
 	out := k(t, "logs", name)
+	require.Equal(t, "Succeeded", phase, "pod %s: %s", name, out)
 	k(t, "delete", "pod", name, "--wait=false")
 	return out
 }
