@@ -29,10 +29,21 @@ func seed(t *testing.T) uint64 {
 // producer with acks=all runs. Half of the nodes come back at once, the others when the cluster has gone on without them.
 func TestKillAnyNodeUnderLoad(t *testing.T) {
 	t.Parallel()
-	c := cluster.Start(t, cluster.Spec{Controllers: 3, Brokers: 3, Processes: true, Config: map[string]string{
-		"min.insync.replicas":       "2",
-		"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500", // so that a broker is fenced while it is away
-	}})
+	for _, name := range []string{"3+3", "three combined"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := layouts[name]
+			spec.Processes = true
+			spec.Config = map[string]string{
+				"min.insync.replicas":       "2",
+				"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500", // so that a broker is fenced while it is away
+			}
+			killUnderLoad(t, cluster.Start(t, spec))
+		})
+	}
+}
+
+func killUnderLoad(t *testing.T, c *cluster.Cluster) {
 	create(t, c, "t", 6, 3)
 	p := produce(t, c, "t", 500)
 	p.advance(100)
