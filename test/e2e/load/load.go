@@ -63,13 +63,10 @@ func ReadBack(ctx context.Context, topic string, seen func(value []byte), opts .
 	if err != nil {
 		return err
 	}
-	ends, err := kadm.NewClient(adm).ListEndOffsets(ctx, topic)
-	adm.Close()
-	if err == nil {
-		err = ends.Error()
-	}
+	defer adm.Close()
+	ends, err := endOffsets(ctx, kadm.NewClient(adm), topic)
 	if err != nil {
-		return fmt.Errorf("end offsets of %s: %w", topic, err)
+		return err
 	}
 	left := map[int32]int64{}
 	from := map[int32]kgo.Offset{}
@@ -109,6 +106,27 @@ func ReadBack(ctx context.Context, topic string, seen func(value []byte), opts .
 	return nil
 }
 
+// endOffsets asks until every partition's leader has answered: one that has just become Ready may not be reached for a
+// second, and this request of the client isn't tried again by itself.
+func endOffsets(ctx context.Context, adm *kadm.Client, topic string) (kadm.ListedOffsets, error) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ends, err := adm.ListEndOffsets(ctx, topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err == nil {
+			return ends, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("end offsets of %s: %w", topic, err)
+		}
+	}
+}
+
 // EnsureTopic creates topic, or is content with one that stands.
 func EnsureTopic(ctx context.Context, topic string, partitions int32, rf int16, opts ...kgo.Opt) error {
 	cl, err := kgo.NewClient(opts...)
@@ -117,6 +135,9 @@ func EnsureTopic(ctx context.Context, topic string, partitions int32, rf int16, 
 	}
 	defer cl.Close()
 	resp, err := kadm.NewClient(cl).CreateTopic(ctx, partitions, rf, nil, topic)
+	for err != nil && ctx.Err() == nil { // no broker answered yet
+		resp, err = kadm.NewClient(cl).CreateTopic(ctx, partitions, rf, nil, topic)
+	}
 	if err == nil {
 		err = resp.Err
 	}
