@@ -212,6 +212,27 @@ func TestAControllerRegistersUntilTheLogHasIt(t *testing.T) {
 	})
 }
 
+// TestAControllerRegistersOnce: commits that come while the request is on its way ask for no second one.
+func TestAControllerRegistersOnce(t *testing.T) {
+	reg := kmsg.NewPtrControllerRegistrationRequest()
+	reg.ControllerID, reg.IncarnationID = 1, incarnation(1, 7)
+	tries := 0
+	self := make(chan *Controller, 1)
+	solo(t, func(cfg *Config) {
+		cfg.Registration = reg
+		cfg.SendToActive = func(_ context.Context, req kmsg.Request) (kmsg.Response, error) {
+			tries++
+			time.Sleep(2 * time.Second) //nolint:forbidigo // virtual time, in which no-op records are committed
+			return ask[*kmsg.ControllerRegistrationResponse](t, <-self, req), nil
+		}
+	}, func(c *Controller, _ *soloLog, stop func() error) {
+		self <- c
+		time.Sleep(10 * time.Second) //nolint:forbidigo // virtual time
+		require.NoError(t, stop())
+		require.Equal(t, 1, tries)
+	})
+}
+
 func TestAFaultEndsTheLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Config{NodeID: 2, ClusterID: testCluster, Log: &soloLog{}})

@@ -38,7 +38,8 @@ func (c *Controller) register(ctx context.Context, wanted <-chan struct{}) {
 			return
 		case <-wanted:
 		}
-		if err := c.registerOnce(ctx); err == nil {
+		err := c.registerOnce(ctx)
+		if err == nil {
 			wait = registerBackoff
 		} else if ctx.Err() == nil {
 			c.cfg.Logger.Info("Registering this controller failed", "retryIn", wait, "err", err)
@@ -50,6 +51,12 @@ func (c *Controller) register(ctx context.Context, wanted <-chan struct{}) {
 			timer.Stop()
 			return
 		case <-timer.C:
+		}
+		if err == nil {
+			select { // noted before this node's log had the registration; if it is wanted still, the next commit says so
+			case <-wanted:
+			default:
+			}
 		}
 	}
 }
