@@ -223,7 +223,9 @@ func TestAControllerRegistersOnce(t *testing.T) {
 		cfg.SendToActive = func(_ context.Context, req kmsg.Request) (kmsg.Response, error) {
 			tries++
 			time.Sleep(2 * time.Second) //nolint:forbidigo // virtual time, in which no-op records are committed
-			return ask[*kmsg.ControllerRegistrationResponse](t, <-self, req), nil
+			c := <-self
+			self <- c
+			return ask[*kmsg.ControllerRegistrationResponse](t, c, req), nil
 		}
 	}, func(c *Controller, _ *soloLog, stop func() error) {
 		self <- c
