@@ -15,7 +15,7 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
 
-// KRaftVersions is the range of kraft.version that this node supports.
+// The range of kraft.version that this node supports.
 const (
 	minKRaftVersion = 0
 	maxKRaftVersion = 1

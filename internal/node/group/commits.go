@@ -71,7 +71,7 @@ func (c *Coordinator) offsetCommit(r *server.Request, req *kmsg.OffsetCommitRequ
 		return
 	}
 	c.append(s, e, kvs, func(err error) {
-		if err = commitError(err); err == nil {
+		if err = groupError(err); err == nil {
 			for tp, cm := range commits {
 				e.offsets[tp] = cm
 			}
@@ -92,11 +92,6 @@ func (c *Coordinator) committer(s *shard, e *entry, req *kmsg.OffsetCommitReques
 		s.groups[req.Group] = e
 	}
 	return e, e.CheckCommit(c.now(), req.MemberID, req.InstanceID, req.Generation)
-}
-
-// commitError is how a failed append is told to a committing consumer (Kafka's mapping).
-func commitError(err error) error {
-	return groupError(err)
 }
 
 func failCommits(resp *kmsg.OffsetCommitResponse, err error) {

@@ -315,7 +315,7 @@ func (g *Group) Unload(now time.Duration, err error) (fx Effects) {
 	return fx
 }
 
-// Offline restores a group as it was read from the log: sessions start anew.
+// Restore takes a group over as it was read from the log: sessions start anew.
 func (g *Group) Restore(now time.Duration, state State, protocolType, protocol, leader string, generation int32, members []*Member) {
 	g.ProtocolType, g.Protocol, g.Generation = protocolType, protocol, generation
 	for _, m := range members {

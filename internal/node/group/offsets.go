@@ -77,7 +77,7 @@ func groupRecord(g *Group, nowMs int64) KV {
 type entry struct {
 	*Group
 	offsets map[TopicPartition]Committed
-	// written is how many appends of this group are under way; a group with any isn't removed.
+	// inFlight is how many appends of this group are under way; a group with any isn't removed.
 	inFlight int
 }
 

@@ -41,9 +41,8 @@ type Driver struct {
 	requests  map[uint64]*server.Request
 	nextReply uint64
 	pending   []quorum.Event // completions produced while effects are carried out
-	elections quorum.ElectionState
-	flushSeq  uint64 // newest Flush asked for
-	flushDone uint64 // newest Flush reported
+	flushSeq  uint64         // newest Flush asked for
+	flushDone uint64         // newest Flush reported
 	proposals []proposal
 	notes     notes
 	dead      bool          // an effect failed: nothing may leave any more

@@ -28,7 +28,6 @@ func (d *Driver) apply(fx quorum.Effects) {
 func (d *Driver) carryOut(e quorum.Effect) error {
 	switch e := e.(type) {
 	case quorum.PersistElection:
-		d.elections = e.State
 		d.persist.request(e.Seq, func() error { return d.cfg.Elections.Save(e.State) })
 	case quorum.Append:
 		return d.append(e)
