@@ -42,6 +42,47 @@ type Read struct {
 	MaxBytes int32
 }
 
+// ReadSnapshot: read bytes [Position, Position+MaxBytes) of a complete snapshot, fewer at its end, then feed
+// SnapshotRead{Token}. Position is within the file and MaxBytes above 0. Batch borders don't matter (KIP-630).
+type ReadSnapshot struct {
+	Token    uint64
+	ID       OffsetAndEpoch
+	Position int64
+	MaxBytes int32
+}
+
+// WriteSnapshot: append Data to the partial download of snapshot ID, without fsync, before the next effect. Position is
+// how much of it there is; 0 begins anew, whatever was there. Nobody else sees a partial download, and a
+// start deletes it. There is at most one.
+type WriteSnapshot struct {
+	ID       OffsetAndEpoch
+	Position int64
+	Data     []byte
+}
+
+// AbandonSnapshot: drop the partial download of ID, before the next effect.
+type AbandonSnapshot struct{ ID OffsetAndEpoch }
+
+// InstallSnapshot: the download of ID has all of its Size bytes. Check it whole (every CRC, the header first, the footer
+// last); then fsync it, give it its name, fsync the directory; then replace the whole log by an empty one that starts at
+// ID.Offset, with an empty epoch cache, and delete older snapshots; all durably. Then feed SnapshotInstalled{Token}. A
+// damaged one is deleted and the log left alone: OK false. It may run beside later effects: until SnapshotInstalled none
+// of Append, Truncate, Flush, Read, DropPrefix or another download is emitted. A crash between the name and the log
+// leaves a snapshot that is ahead of the log: see [LogState.SnapshotAhead].
+//
+// There is no effect that tells listeners to load it: the Committed that follows SnapshotInstalled is at least ID.Offset,
+// and a listener whose next offset is below the log's start loads the newest snapshot before it reads on. The same
+// rule serves the start and DropPrefix.
+type InstallSnapshot struct {
+	Token uint64
+	ID    OffsetAndEpoch
+	Size  int64
+}
+
+// DropPrefix: the log begins at Start now, which is the id of a complete snapshot. Delete segments wholly below
+// Start.Offset and snapshots older than it; neither need be durable or at once. Reads emitted earlier may still need them.
+type DropPrefix struct{ Start OffsetAndEpoch }
+
 // Send: send Message to To and feed Response or SendFailed with the same Correlation. Messages to one node may be
 // reordered or lost; a second Send may come while one is under way (another RPC, or the engine gave up waiting).
 type Send struct {
@@ -102,6 +143,11 @@ func (Append) effect()           {}
 func (Truncate) effect()         {}
 func (Flush) effect()            {}
 func (Read) effect()             {}
+func (ReadSnapshot) effect()     {}
+func (WriteSnapshot) effect()    {}
+func (AbandonSnapshot) effect()  {}
+func (InstallSnapshot) effect()  {}
+func (DropPrefix) effect()       {}
 func (Send) effect()             {}
 func (Reply) effect()            {}
 func (Committed) effect()        {}

@@ -59,6 +59,34 @@ type ReadDone struct {
 	Data  []byte
 }
 
+// SnapshotRead completes ReadSnapshot Token with bytes from its Position on, at least one. Missing: the file is gone, as
+// when it was deleted meanwhile. Another error stops the node, it has no event.
+type SnapshotRead struct {
+	Token   uint64
+	Data    []byte
+	Missing bool
+}
+
+// SnapshotInstalled completes InstallSnapshot Token. Not OK: the download was damaged and is deleted, the log is as it was;
+// it is fetched again. OK: snapshot and empty log are durable. Control holds the snapshot's KRaftVersion and KRaftVoters
+// records, at its end offset - 1.
+type SnapshotInstalled struct {
+	Token   uint64
+	OK      bool
+	Size    int64 // bytes
+	Control []ControlAt
+}
+
+// SnapshotCreated says that the state machine's snapshot is complete and durable. Its offset is not above the last
+// Committed and ends a batch, its epoch is that of its last record; [Quorum.VotersAt] and [Quorum.KRaftVersionAt] of its
+// offset - 1 are what its header says. One that is there already changes nothing, nor does one below the log's start; one
+// that contradicts the log is reported by a NoteError and ignored.
+type SnapshotCreated struct{ Info SnapshotInfo }
+
+// CleanTo says that the driver's retention rule (size, age) wants the log to begin at this snapshot. DropPrefix is the
+// answer if it is one of this node's complete snapshots and above the log's start. So the newest snapshot always stays.
+type CleanTo struct{ ID OffsetAndEpoch }
+
 // Propose hands the leader batches for its log: drained from the accumulator, offsets already given. Batches must
 // begin at the log end offset and be contiguous, in Epoch. They are accepted (Append) only while this node leads
 // in Epoch and is not handing over; otherwise the answer is ProposeRejected and nothing else happens.
@@ -86,6 +114,10 @@ func (SendFailed) event()        {}
 func (ElectionPersisted) event() {}
 func (Flushed) event()           {}
 func (ReadDone) event()          {}
+func (SnapshotRead) event()      {}
+func (SnapshotInstalled) event() {}
+func (SnapshotCreated) event()   {}
+func (CleanTo) event()           {}
 func (Propose) event()           {}
 func (Resign) event()            {}
 func (Shutdown) event()          {}

@@ -97,6 +97,26 @@ type FetchResponse struct {
 	Corrupt bool
 }
 
+// FetchSnapshotRequest asks the leader for a piece of one of its snapshots (KIP-630).
+type FetchSnapshotRequest struct {
+	ClusterID *string
+	Replica   ReplicaKey // directory id zero before version 1
+	Epoch     Epoch      // currentLeaderEpoch
+	ID        OffsetAndEpoch
+	Position  int64 // in bytes
+	MaxBytes  int32 // of the request
+}
+
+// FetchSnapshotResponse answers FetchSnapshotRequest. Data may begin and end inside a batch. With an error, ID and what
+// follows it are zero; from the wire, a snapshot id of -1/-1 is kept as such.
+type FetchSnapshotResponse struct {
+	Answer   // Endpoint is not on the wire before version 1
+	ID       OffsetAndEpoch
+	Size     int64 // of the whole snapshot, in bytes
+	Position int64 // of Data
+	Data     []byte
+}
+
 // DescribeQuorumRequest asks the leader about everyone.
 type DescribeQuorumRequest struct{}
 
@@ -138,6 +158,8 @@ func (*EndQuorumEpochRequest) message()    {}
 func (*EndQuorumEpochResponse) message()   {}
 func (*FetchRequest) message()             {}
 func (*FetchResponse) message()            {}
+func (*FetchSnapshotRequest) message()     {}
+func (*FetchSnapshotResponse) message()    {}
 func (*DescribeQuorumRequest) message()    {}
 func (*DescribeQuorumResponse) message()   {}
 func (*UpdateVoterRequest) message()       {}

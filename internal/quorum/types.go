@@ -121,7 +121,8 @@ type SnapshotInfo struct {
 }
 
 // LogState is what opening the log found. Everything in it must be on disk: the driver fsyncs a recovered
-// log before it calls New.
+// log before it calls New. A log that starts above 0 needs a snapshot at its start or later. Where [LogState.SnapshotAhead]
+// says so, the driver replaces the log before it calls New.
 type LogState struct {
 	StartOffset Offset
 	EndOffset   Offset
@@ -184,8 +185,10 @@ type Config struct {
 	RetryBackoff       time.Duration // [controller.quorum.retry.backoff.ms] 20 ms
 	AppendLinger       time.Duration // [controller.quorum.append.linger.ms] 25 ms: observers are woken at most this often
 	FetchMaxBytes      int32         // [controller.quorum.fetch.max.bytes] 1 MiB
-	FetchMaxWait       time.Duration // 500 ms in Kafka, not a setting
-	HandoverTimeout    time.Duration // a leader that shuts down waits this long for a successor at its log end
+	// FetchSnapshotMaxBytes is the most a follower asks for at once [controller.quorum.fetch.snapshot.max.bytes] 1 MiB.
+	FetchSnapshotMaxBytes int32
+	FetchMaxWait          time.Duration // 500 ms in Kafka, not a setting
+	HandoverTimeout       time.Duration // a leader that shuts down waits this long for a successor at its log end
 
 	// FormationSafe refuses amnesia while a quorum forms (a setting of ours): a candidate whose log is empty
 	// needs the votes of all voters, and a blank voter (no quorum-state, no log) helps nobody whose log is not
@@ -198,17 +201,18 @@ type Config struct {
 // DefaultConfig has the defaults of Apache Kafka 4.3, FormationSafe off, and no identity.
 func DefaultConfig() Config {
 	return Config{
-		NodeID:             None,
-		ElectionTimeout:    time.Second,
-		FetchTimeout:       2 * time.Second,
-		ElectionBackoffMax: time.Second,
-		RequestTimeout:     2 * time.Second,
-		RetryBackoff:       20 * time.Millisecond,
-		AppendLinger:       25 * time.Millisecond,
-		FetchMaxBytes:      1 << 20,
-		FetchMaxWait:       500 * time.Millisecond,
-		HandoverTimeout:    500 * time.Millisecond,
-		KRaftVersions:      VersionRange{Min: 0, Max: 1},
+		NodeID:                None,
+		ElectionTimeout:       time.Second,
+		FetchTimeout:          2 * time.Second,
+		ElectionBackoffMax:    time.Second,
+		RequestTimeout:        2 * time.Second,
+		RetryBackoff:          20 * time.Millisecond,
+		AppendLinger:          25 * time.Millisecond,
+		FetchMaxBytes:         1 << 20,
+		FetchSnapshotMaxBytes: 1 << 20,
+		FetchMaxWait:          500 * time.Millisecond,
+		HandoverTimeout:       500 * time.Millisecond,
+		KRaftVersions:         VersionRange{Min: 0, Max: 1},
 	}
 }
 
