@@ -112,6 +112,15 @@ func (n *node) selector() map[string]string {
 	return map[string]string{labelCluster: n.cluster, labelNodeID: strconv.Itoa(int(n.id))}
 }
 
+// brokerHost is the Service that leads to a node's Internal listeners. A combined node's is not its controller's, whose
+// address holds whether the node is Ready or not.
+func (n *node) brokerHost() string {
+	if n.controller {
+		return n.name + "-broker"
+	}
+	return n.name
+}
+
 func (n *node) component() string {
 	if n.controller {
 		return "controller"

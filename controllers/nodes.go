@@ -140,17 +140,15 @@ func (r *Reconciler) ensureNodes(ctx context.Context, s *scope) (ctrl.Result, er
 }
 
 func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
-	if err := r.ensure(ctx, s.nodeService(n)); err != nil {
+	before, err := r.oneAddress(ctx, s, n)
+	if err != nil {
 		return err
 	}
-	if svc := s.nodePortsService(n); svc != nil {
+	for _, svc := range s.nodeServices(n, before) {
 		if err := r.ensure(ctx, svc); err != nil {
 			return err
 		}
-		n.nodePorts = map[string]int32{}
-		for _, p := range svc.Spec.Ports {
-			n.nodePorts[p.Name] = p.NodePort
-		}
+		n.noteNodePorts(svc)
 	}
 	settings := s.configMap(n)
 	if err := r.createIfMissing(ctx, settings); err != nil {
@@ -170,6 +168,17 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 		return r.ensure(ctx, n.want.DeepCopy())
 	default:
 		return r.keepRunning(ctx, live)
+	}
+}
+
+// noteNodePorts keeps the node ports that a Service got, by listener.
+func (n *node) noteNodePorts(svc *corev1.Service) {
+	if svc.Spec.Type != corev1.ServiceTypeNodePort {
+		return
+	}
+	n.nodePorts = map[string]int32{}
+	for _, p := range svc.Spec.Ports {
+		n.nodePorts[p.Name] = p.NodePort
 	}
 }
 
@@ -261,9 +270,8 @@ func (r *Reconciler) tidy(ctx context.Context, s *scope) (ctrl.Result, error) {
 	}
 	for _, n := range s.nodes {
 		note(n.want.Spec.Template.Spec.Volumes)
-		services[n.name] = true
-		if s.nodePortsService(n) != nil {
-			services[nodePortsName(n.name)] = true
+		for _, svc := range s.nodeServices(n, false) {
+			services[svc.Name] = true
 		}
 	}
 	for _, set := range s.sets {

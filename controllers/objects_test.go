@@ -63,8 +63,8 @@ func fixture(change func(*v1alpha1.KRaftCluster)) *scope {
 }
 
 func (s *scope) objects(n *node) []client.Object {
-	objs := []client.Object{s.nodeService(n)}
-	if svc := s.nodePortsService(n); svc != nil {
+	var objs []client.Object
+	for _, svc := range s.nodeServices(n, false) {
 		objs = append(objs, svc)
 	}
 	return append(objs, s.configMap(n), s.claim(n), n.want)
@@ -100,6 +100,24 @@ func golden(t *testing.T, name string, objs []client.Object) {
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, string(want), got, "%s: if this is as intended, run with -rewrite and read the diff", path)
+}
+
+// TestTheLongestNamesAreLabels: 37 characters are the most that the API takes, 999 the last id of the first pool.
+func TestTheLongestNamesAreLabels(t *testing.T) {
+	s := fixture(func(c *v1alpha1.KRaftCluster) {
+		c.Name = strings.Repeat("n", 37)
+		c.Spec.Brokers, c.Spec.Controllers.Roles = nil, []v1alpha1.Role{v1alpha1.RoleController, v1alpha1.RoleBroker}
+		c.Spec.Listeners[1].Name = strings.Repeat("l", 15)
+		c.Status.Pools = []v1alpha1.PoolStatus{{Name: poolControllers, NodeIDs: []int32{999}}}
+	})
+	services := 0
+	for _, o := range append(s.shared(), s.objects(s.nodes[0])...) {
+		if o.GetObjectKind().GroupVersionKind().Kind == "Service" {
+			services++
+			require.LessOrEqual(t, len(o.GetName()), 63, o.GetName())
+		}
+	}
+	require.Equal(t, 7, services)
 }
 
 // TestWhatChangesATemplateAndWhatDoesnt: the hash decides who is rolled.

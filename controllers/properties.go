@@ -76,7 +76,7 @@ func (s *scope) interBrokerListener() string {
 // advertised is host:port of one node's listener, as told to clients.
 func (s *scope) advertised(n *node, l v1alpha1.ListenerSpec) string {
 	if l.Type != v1alpha1.ListenerNodePort {
-		return fmt.Sprintf("%s.%s.svc:%d", n.name, s.cluster.Namespace, l.Port)
+		return fmt.Sprintf("%s.%s.svc:%d", n.brokerHost(), s.cluster.Namespace, l.Port)
 	}
 	host := l.AdvertisedHost
 	if host == "" {

@@ -79,18 +79,41 @@ func (s *scope) listenerBootstrapService(l v1alpha1.ListenerSpec) *corev1.Servic
 	return svc
 }
 
+// nodeServices are one node's addresses. before tells that the node still runs with settings of a time when a combined node
+// had one address for both roles: its listeners stay reachable there until it is restarted.
+func (s *scope) nodeServices(n *node, before bool) []*corev1.Service {
+	out := []*corev1.Service{s.nodeService(n, before)}
+	for _, svc := range []*corev1.Service{s.brokerService(n), s.nodePortsService(n)} {
+		if svc != nil {
+			out = append(out, svc)
+		}
+	}
+	return out
+}
+
 // nodeService is one node's address. A controller's holds whether it is Ready or not, as formation waits for nothing. A
 // broker's holds while it is Ready: a Service that publishes not-ready addresses leads to a terminated pod's address until
 // its object is gone, and a connection attempt that falls into that second hangs until the client gives up (decision 14).
-func (s *scope) nodeService(n *node) *corev1.Service {
+func (s *scope) nodeService(n *node, before bool) *corev1.Service {
 	var ports []corev1.ServicePort
 	if n.controller {
 		ports = append(ports, port("controller", controllerPort))
 	}
-	if n.broker {
+	if !n.controller || n.broker && before {
 		ports = append(ports, s.listenerPorts(v1alpha1.ListenerInternal)...)
 	}
 	svc := s.service(n.name, n.selector(), n.controller, ports...)
+	svc.Labels = n.labels()
+	return svc
+}
+
+// brokerService is the address of a combined node's Internal listeners, which holds while the node is Ready; nil for other
+// nodes.
+func (s *scope) brokerService(n *node) *corev1.Service {
+	if !n.controller || !n.broker {
+		return nil
+	}
+	svc := s.service(n.brokerHost(), n.selector(), false, s.listenerPorts(v1alpha1.ListenerInternal)...)
 	svc.Labels = n.labels()
 	return svc
 }
