@@ -12,11 +12,19 @@ func (q *Quorum) clusterID() *string {
 
 // checkRequest is the first check of every RPC with a top-level error: the cluster, then the partition.
 func (q *Quorum) checkRequest(r Request, clusterID *string) ErrorCode {
-	switch {
-	case clusterID != nil && q.cfg.ClusterID != "" && *clusterID != q.cfg.ClusterID:
-		return InconsistentClusterID
-	case r.BadPartition:
+	if err := q.checkCluster(clusterID); err != NoError {
+		return err
+	}
+	if r.BadPartition {
 		return InvalidRequest
+	}
+	return NoError
+}
+
+// checkCluster: a request that names a cluster names this one.
+func (q *Quorum) checkCluster(clusterID *string) ErrorCode {
+	if clusterID != nil && q.cfg.ClusterID != "" && *clusterID != q.cfg.ClusterID {
+		return InconsistentClusterID
 	}
 	return NoError
 }
@@ -41,7 +49,7 @@ func (q *Quorum) checkReceiver(key ReplicaKey) ErrorCode {
 	return InvalidVoterKey
 }
 
-// checkLeader is the leader-only check of Fetch and UpdateRaftVoter.
+// checkLeader is the leader-only check of Fetch, FetchSnapshot and UpdateRaftVoter.
 func (q *Quorum) checkLeader(epoch Epoch) ErrorCode {
 	switch {
 	case epoch < q.election.Epoch:

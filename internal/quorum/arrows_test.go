@@ -13,7 +13,7 @@ func TestEngineIsPure(t *testing.T) {
 	pkg, err := build.ImportDir(".", 0)
 	require.NoError(t, err)
 	allowed := map[string]bool{
-		"errors": true, "fmt": true, "math": true, "slices": true, "sort": true, "strings": true, "time": true,
+		"cmp": true, "errors": true, "fmt": true, "math": true, "slices": true, "sort": true, "strings": true, "time": true,
 		"github.com/kraft-dev/kraft-operator/internal/uuid": true,
 	}
 	for _, imp := range pkg.Imports {

@@ -22,12 +22,24 @@ func (c *connections) find(id NodeID) int {
 
 func (c *connections) ready(id NodeID) bool { return c.find(id) < 0 }
 
-// fetching reports whether a fetch is outstanding anywhere: there is never more than one.
+// fetching reports whether a fetch, of records or of a snapshot, is outstanding anywhere: there is never more than one.
 func (c *connections) fetching() bool {
-	return slices.ContainsFunc(c.list, func(k connection) bool {
-		_, ok := k.request.(*FetchRequest)
-		return ok && k.correlation != 0
-	})
+	return slices.ContainsFunc(c.list, func(k connection) bool { return isFetch(k.request) && k.correlation != 0 })
+}
+
+func isFetch(m Message) bool {
+	switch m.(type) {
+	case *FetchRequest, *FetchSnapshotRequest:
+		return true
+	}
+	return false
+}
+
+// hold leaves a destination alone until then.
+func (c *connections) hold(to Node, until Instant) {
+	if c.ready(to.ID) {
+		c.list = append(c.list, connection{to: to, until: until})
+	}
 }
 
 func (c *connections) take(correlation uint64) (connection, bool) {
@@ -50,9 +62,7 @@ func (q *Quorum) send(to Node, m Message) {
 
 // backOff keeps a destination from being asked again too soon.
 func (q *Quorum) backOff(to Node) {
-	if q.conns.ready(to.ID) {
-		q.conns.list = append(q.conns.list, connection{to: to, until: q.now + q.cfg.RetryBackoff})
-	}
+	q.conns.hold(to, q.now+q.cfg.RetryBackoff)
 }
 
 // expireConnections makes destinations ready again whose time is over.
@@ -61,7 +71,7 @@ func (q *Quorum) expireConnections() {
 		if k.until > q.now {
 			return false
 		}
-		if _, ok := k.request.(*FetchRequest); ok && k.correlation != 0 {
+		if isFetch(k.request) && k.correlation != 0 {
 			q.onFetchTimeout(k.to)
 		}
 		return true

@@ -14,11 +14,11 @@ func (l *logView) checkFetchOffset(offset Offset, lastEpoch Epoch) (diverging, s
 		return nil, newest
 	}
 	epoch, end := l.endOffsetFor(lastEpoch)
+	if earliest != nil && epoch == lastEpoch && end == earliest.Offset {
+		epoch = earliest.Epoch // below the first epoch known, the snapshot says which was the last
+	}
 	if epoch == lastEpoch && offset <= end {
 		return nil, nil
-	}
-	if earliest != nil && epoch == lastEpoch && end == earliest.Offset {
-		epoch = earliest.Epoch
 	}
 	return &OffsetAndEpoch{Offset: end, Epoch: epoch}, nil
 }

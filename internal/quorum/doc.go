@@ -11,13 +11,15 @@
 //
 // One goroutine owns a Quorum. After each Step it carries out the effects strictly in slice order,
 // then waits for the next event or for Deadline. Effects that touch the log (Append, Truncate, Flush,
-// Read) see the log as all earlier effects left it. Only these need an answer, and other events may come
+// Read, DropPrefix) see the log as all earlier effects left it. Only these need an answer, and other events may come
 // before it:
 //
 //	effect            completion            meaning of the completion
 //	PersistElection   ElectionPersisted     quorum-state is on disk (write, fsync, rename, directory fsync)
 //	Flush             Flushed               every Append and Truncate before it is on disk
 //	Read              ReadDone              the bytes; Step checks again that they may still be sent
+//	ReadSnapshot      SnapshotRead          the bytes of a complete snapshot, or that it is gone
+//	InstallSnapshot   SnapshotInstalled     snapshot and empty log are on disk, or the download was damaged
 //	Send              Response, SendFailed  the peer's answer, or why there is none
 //	ReplaceDirectory  DirectoryReplaced     meta.properties holds the new directory id, durably
 //
@@ -33,6 +35,12 @@
 // before the first record of that epoch reaches the log. The log's own rules are kept apart: a leader counts
 // itself only up to what is Flushed (though followers may read further), and a replica that may vote sends
 // its next fetch only when everything it has appended is Flushed. The driver needs no rule of its own but order.
+//
+// # Snapshots
+//
+// The state machine makes snapshots and the driver decides when to clean (SnapshotCreated, CleanTo); the engine decides
+// whether they fit the log, who is sent to one, and when a downloaded one replaces the log. A download is dropped with the
+// role it began in; an install is waited for, and until it is done the node fetches nothing and begins no election.
 //
 // An instance id, where a process runs many, belongs to the driver: one Quorum is one instance.
 package quorum

@@ -3,7 +3,7 @@ package quorum
 import "github.com/kraft-dev/kraft-operator/internal/uuid"
 
 // Event is something that happened. Events are values; a Quorum keeps no reference to their slices after Step,
-// except Data on its way into an Append.
+// except Data on its way into an Append or a WriteSnapshot.
 type Event interface{ event() }
 
 // Start is the first event, once. It applies the startup rules and emits the first effects.

@@ -5,7 +5,7 @@ import "fmt"
 // pollFetch sends the next fetch: one at a time over all destinations, and only once everything it acknowledges is on
 // disk (a replica that can never vote need not wait).
 func (q *Quorum) pollFetch() {
-	if q.conns.fetching() || q.mustFlush() && q.log.flushed < q.log.end {
+	if q.conns.fetching() || q.download != nil && q.pollDownload() || q.mustFlush() && q.log.flushed < q.log.end {
 		return
 	}
 	to, ok := q.fetchTarget()
@@ -24,13 +24,18 @@ func (q *Quorum) fetchTarget() (Node, bool) {
 	if q.role != Follower {
 		return q.readyBootstrap()
 	}
-	e, ok := findEndpoint(q.leaderEndpoints, q.cfg.Listener)
-	leader := Node{ID: q.election.LeaderID, Host: e.Host, Port: e.Port}
+	leader, ok := q.leaderNode()
 	if ok && !q.follower.askAround && q.conns.ready(leader.ID) {
 		return leader, true
 	}
 	q.follower.askAround = false
 	return q.readyBootstrap()
+}
+
+// leaderNode is where the leader that is followed is reached.
+func (q *Quorum) leaderNode() (Node, bool) {
+	e, ok := findEndpoint(q.leaderEndpoints, q.cfg.Listener)
+	return Node{ID: q.election.LeaderID, Host: e.Host, Port: e.Port}, ok && q.role == Follower
 }
 
 // onFetchTimeout: a leader that does not answer may have been replaced; a bootstrap server may know.
@@ -52,23 +57,30 @@ func (q *Quorum) handleFetchResponse(req *FetchRequest, resp *FetchResponse) boo
 		return q.blankMeetsRecords(resp)
 	}
 	var ok bool
+	if resp.Snapshot == nil {
+		q.abandonDownload() // the leader serves this log after all
+	}
 	switch {
 	case resp.Diverging != nil && resp.Diverging.Epoch >= 0:
 		ok = q.truncate(*resp.Diverging)
 	case resp.Snapshot != nil && (resp.Snapshot.Epoch >= 0 || resp.Snapshot.Offset >= 0):
-		q.note(NoteWarn, "leader %d says to fetch snapshot %d-%d first, which this node cannot do yet",
-			resp.Leader.LeaderID, resp.Snapshot.Offset, resp.Snapshot.Epoch)
+		ok = q.redirected(*resp.Snapshot)
 	default:
 		ok = q.appendFetched(resp)
 	}
 	if !ok {
 		return false
 	}
+	q.leaderServed()
+	return true
+}
+
+// leaderServed: the leader answered a fetch of records or of a snapshot with success. Nothing else proves that it lives.
+func (q *Quorum) leaderServed() {
 	q.follower.fetchDeadline = q.now + q.cfg.FetchTimeout
 	q.follower.lastFetch = q.now
 	q.follower.hasFetched = true
 	q.follower.leaderAnswered()
-	return true
 }
 
 // truncate cuts what this log has and the leader's has not. Never anything committed: then one of the two has broken
@@ -80,9 +92,9 @@ func (q *Quorum) truncate(d OffsetAndEpoch) bool {
 		q.note(NoteError, "leader %d says the log diverges at epoch %d, offset %d, but it ends at %d: nothing to cut",
 			q.election.LeaderID, d.Epoch, d.Offset, q.log.end)
 		return false
-	case to < q.committed || to < q.log.start:
+	case to < q.committedFloor() || to < q.log.start:
 		q.note(NoteError, "leader %d of epoch %d wants the log cut at %d, below the high watermark %d: refused",
-			q.election.LeaderID, q.election.Epoch, to, q.committed)
+			q.election.LeaderID, q.election.Epoch, to, q.committedFloor())
 		return false
 	}
 	q.note(NoteInfo, "cutting the log from %d to %d, where it diverges from leader %d", q.log.end, to, q.election.LeaderID)

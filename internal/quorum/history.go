@@ -1,5 +1,10 @@
 package quorum
 
+import (
+	"cmp"
+	"slices"
+)
+
 // history keeps the voter sets and kraft.version levels by the offset of their record. The newest is in
 // force as soon as it is in the log, committed or not; truncation brings the one before back (KIP-853).
 type history struct {
@@ -20,6 +25,9 @@ type versionAt struct {
 
 func newHistory(static VoterSet, control []ControlAt) history {
 	h := history{static: static}
+	// A snapshot's records stand at its end, which may be above the log's start.
+	control = slices.Clone(control)
+	slices.SortStableFunc(control, func(a, b ControlAt) int { return cmp.Compare(a.Offset, b.Offset) })
 	for _, c := range control {
 		h.add(c.Offset, c.Record)
 	}
@@ -49,6 +57,24 @@ func (h *history) truncate(to Offset) {
 	for n := len(h.versions); n > 0 && h.versions[n-1].offset >= to; n-- {
 		h.versions = h.versions[:n-1]
 	}
+}
+
+// dropPrefix forgets what was in force only below the new start of the log.
+func (h *history) dropPrefix(to Offset) {
+	first := 0
+	for i, v := range h.voters {
+		if v.offset < to {
+			first = i
+		}
+	}
+	h.voters = slices.Clone(h.voters[first:])
+	first = 0
+	for i, v := range h.versions {
+		if v.offset < to {
+			first = i
+		}
+	}
+	h.versions = slices.Clone(h.versions[first:])
 }
 
 func (h *history) current() VoterSet {

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -36,6 +37,10 @@ func newLogView(s LogState) (logView, error) {
 			return l, fmt.Errorf("leader epoch cache entry %d: epoch %d at offset %d is out of order", i, e.Epoch, e.Start)
 		}
 	}
+	if err := s.checkSnapshots(); err != nil {
+		return l, err
+	}
+	l.snapshots = slices.DeleteFunc(l.snapshots, func(s SnapshotInfo) bool { return s.ID.Offset < l.start })
 	return l, nil
 }
 

@@ -39,8 +39,12 @@ type Quorum struct {
 	conns     connections
 	parked    []fetchInProgress
 	reads     map[uint64]fetchInProgress
-	readToken uint64
-	reported  LeaderAndEpoch // last LeaderChanged
+	readToken uint64 // of reads and snapshotReads
+
+	snapshotReads map[uint64]snapshotRead
+	download      *download
+	installToken  uint64
+	reported      LeaderAndEpoch // last LeaderChanged
 
 	blank     bool // formation.go
 	replacing bool
@@ -61,17 +65,18 @@ func New(cfg Config, persisted *ElectionState, log LogState, seed uint64) (*Quor
 		return nil, fmt.Errorf("quorum-state: leaderEpoch %d is negative", persisted.Epoch)
 	}
 	q := &Quorum{
-		cfg:       cfg,
-		local:     ReplicaKey{cfg.NodeID, cfg.DirectoryID},
-		deadline:  Never,
-		rng:       random{seed},
-		election:  ElectionState{LeaderID: None, Voted: NoReplica},
-		log:       view,
-		history:   newHistory(cfg.StaticVoters, log.Control),
-		hw:        UnknownOffset,
-		committed: UnknownOffset,
-		reads:     map[uint64]fetchInProgress{},
-		reported:  LeaderAndEpoch{LeaderID: None},
+		cfg:           cfg,
+		local:         ReplicaKey{cfg.NodeID, cfg.DirectoryID},
+		deadline:      Never,
+		rng:           random{seed},
+		election:      ElectionState{LeaderID: None, Voted: NoReplica},
+		log:           view,
+		history:       newHistory(cfg.StaticVoters, log.Control),
+		hw:            UnknownOffset,
+		committed:     UnknownOffset,
+		reads:         map[uint64]fetchInProgress{},
+		snapshotReads: map[uint64]snapshotRead{},
+		reported:      LeaderAndEpoch{LeaderID: None},
 
 		electionDeadline: Never,
 	}
@@ -124,6 +129,14 @@ func (q *Quorum) handle(ev Event) {
 		q.onFlushed(ev.Seq)
 	case ReadDone:
 		q.onReadDone(ev)
+	case SnapshotRead:
+		q.onSnapshotRead(ev)
+	case SnapshotInstalled:
+		q.onSnapshotInstalled(ev)
+	case SnapshotCreated:
+		q.onSnapshotCreated(ev.Info)
+	case CleanTo:
+		q.onCleanTo(ev.ID)
 	case Propose:
 		q.propose(ev)
 	case Resign:
@@ -148,6 +161,8 @@ func (q *Quorum) handleRequest(r Request) {
 		q.handleEnd(r, m)
 	case *FetchRequest:
 		q.handleFetch(r, m)
+	case *FetchSnapshotRequest:
+		q.handleFetchSnapshot(r, m)
 	case *DescribeQuorumRequest:
 		q.handleDescribe(r)
 	case *UpdateVoterRequest:
@@ -173,7 +188,7 @@ func (q *Quorum) poll() {
 }
 
 func (q *Quorum) pollRole() {
-	if q.replacing {
+	if q.replacing || q.installing() {
 		return
 	}
 	if q.soleVoter() && q.shutdown == notShuttingDown {
@@ -208,6 +223,7 @@ func (q *Quorum) enter(r Role) {
 	q.early = nil
 	q.moves++
 	q.conns.list = q.conns.list[:0]
+	q.abandonDownload()
 }
 
 func (q *Quorum) voters() VoterSet { return q.history.current() }
@@ -265,7 +281,7 @@ func (q *Quorum) reportLeader() {
 func (q *Quorum) Status() Status {
 	s := Status{
 		Role: q.role, LeaderID: q.election.LeaderID, Epoch: q.election.Epoch, Voter: q.isVoter(),
-		HighWatermark: q.hw, LogEndOffset: q.log.end, Flushed: q.log.flushed,
+		HighWatermark: q.hw, LogStartOffset: q.log.start, LogEndOffset: q.log.end, Flushed: q.log.flushed,
 		KRaftVersion: q.history.kraftVersion(), Voters: q.voters(),
 	}
 	switch q.role {

@@ -27,7 +27,10 @@ func (q *Quorum) handleSendFailed(ev SendFailed) {
 		return
 	}
 	moves := q.moves
-	if _, ok := c.request.(*FetchRequest); ok && ev.Failure == Refused && q.role == Follower && c.to.ID == q.election.LeaderID {
+	if _, ok := c.request.(*FetchSnapshotRequest); ok {
+		q.onFetchTimeout(c.to)
+	}
+	if isFetch(c.request) && ev.Failure == Refused && q.role == Follower && c.to.ID == q.election.LeaderID {
 		q.leaderRefused()
 	}
 	if _, ok := c.request.(*VoteRequest); ok && ev.Failure == Refused && q.early != nil {
@@ -67,6 +70,10 @@ func (q *Quorum) dispatchResponse(c connection, m Message) bool {
 		if req, ok := c.request.(*FetchRequest); ok {
 			return q.handleFetchResponse(req, resp)
 		}
+	case *FetchSnapshotResponse:
+		if req, ok := c.request.(*FetchSnapshotRequest); ok {
+			return q.handleFetchSnapshotResponse(req, resp)
+		}
 	}
 	return false
 }
@@ -99,7 +106,7 @@ func (q *Quorum) commonResponse(c connection, a *Answer) bool {
 	case a.Leader.LeaderID >= 0 && a.Leader.LeaderID != q.election.LeaderID:
 		q.adopt(a.Leader, endpoints) // a contradiction, reported there
 		return false
-	case a.Error == NoError:
+	case a.Error == NoError, endsDownload(c.request, a.Error):
 		return true
 	}
 	level := NoteWarn
@@ -110,6 +117,12 @@ func (q *Quorum) commonResponse(c connection, a *Answer) bool {
 	}
 	q.note(level, "node %d answered %s to %T", c.to.ID, a.Error, c.request)
 	return false
+}
+
+// endsDownload: errors that say that this snapshot can't be had from the leader.
+func endsDownload(request Message, err ErrorCode) bool {
+	_, ok := request.(*FetchSnapshotRequest)
+	return ok && (err == SnapshotNotFound || err == PositionOutOfRange)
 }
 
 // preVoteUnsupported: a voter too old for pre-votes (Vote v0 and v1) must be asked for the vote itself. Not while

@@ -28,6 +28,7 @@ type env struct {
 	initial quorum.VoterSet
 	static  bool
 	safe    bool
+	chunk   int // of FetchSnapshot
 	wire    []envelope
 	cut     map[[2]int]bool
 	batches []quorum.BatchInfo
@@ -58,7 +59,8 @@ type scriptNode struct {
 	due       []quorum.Event // what a slow disk has still to do
 	reads     []quorum.Event // always done at once
 	election  *quorum.ElectionState
-	log       []int // indexes of env.batches
+	log       []int // indexes of env.batches, from the beginning of time; the first ones may be in a snapshot only
+	snap      scriptSnapshots
 	next      quorum.Offset
 	epoch     quorum.Epoch
 	observer  bool
@@ -107,6 +109,10 @@ func (e *env) start(id int) {
 	if !n.observer {
 		cfg.Endpoints = scriptEndpoints(id)
 	}
+	if e.chunk > 0 {
+		cfg.FetchSnapshotMaxBytes = int32(e.chunk)
+	}
+	n.snap.part = nil
 	if e.static {
 		cfg.StaticVoters = e.initial
 	}
@@ -128,7 +134,8 @@ func (e *env) logState(n *scriptNode) (s quorum.LogState) {
 			{Offset: -1, Record: quorum.ControlRecord{Voters: &e.initial}},
 		}
 	}
-	for _, i := range n.log {
+	e.snapshotState(n, &s)
+	for _, i := range n.log[n.snap.first:] {
 		b := e.batches[i]
 		if k := len(s.Epochs); k == 0 || s.Epochs[k-1].Epoch < b.Epoch {
 			s.Epochs = append(s.Epochs, quorum.EpochStart{Epoch: b.Epoch, Start: b.Base})
@@ -186,9 +193,11 @@ func (e *env) carryOut(n *scriptNode, f quorum.Effect) {
 		n.log = n.log[:k]
 	case quorum.Flush:
 		n.due = append(n.due, quorum.Flushed(f))
+	case quorum.ReadSnapshot, quorum.WriteSnapshot, quorum.AbandonSnapshot, quorum.InstallSnapshot, quorum.DropPrefix:
+		e.carryOutSnapshot(n, f)
 	case quorum.Read:
 		var data []byte
-		for _, i := range n.log {
+		for _, i := range n.log[n.snap.first:] {
 			if e.batches[i].Last >= f.From {
 				data = binary.BigEndian.AppendUint32(data, uint32(i))
 			}

@@ -63,7 +63,11 @@ func (e *env) state(id int) string {
 	if s.HighWatermark >= 0 {
 		hw = fmt.Sprint(s.HighWatermark)
 	}
-	return fmt.Sprintf("%d  %-32s log end %d, flushed %d, high watermark %s", id, roleString(s), s.LogEndOffset, s.Flushed, hw)
+	start := ""
+	if s.LogStartOffset > 0 {
+		start = fmt.Sprintf("log start %d, ", s.LogStartOffset)
+	}
+	return fmt.Sprintf("%d  %-32s %slog end %d, flushed %d, high watermark %s", id, roleString(s), start, s.LogEndOffset, s.Flushed, hw)
 }
 
 func answerString(a *quorum.Answer) string {
@@ -109,6 +113,14 @@ func (e *env) messageString(m quorum.Message) string {
 		return fmt.Sprintf("Fetch: replica %d, epoch %d, from %d after epoch %d, high watermark %d", m.Replica.ID, m.Epoch, m.FetchOffset, m.LastFetchedEpoch, m.HighWatermark)
 	case *quorum.FetchResponse:
 		return e.fetchString(m)
+	case *quorum.FetchSnapshotRequest:
+		return fmt.Sprintf("FetchSnapshot: replica %d, epoch %d, snapshot %s from byte %d", m.Replica.ID, m.Epoch, m.ID, m.Position)
+	case *quorum.FetchSnapshotResponse:
+		out := "FetchSnapshot answer: " + answerString(&m.Answer)
+		if m.TopError != quorum.NoError || m.Error != quorum.NoError {
+			return out
+		}
+		return out + fmt.Sprintf(", snapshot %s, bytes %d to %d of %d", m.ID, m.Position, m.Position+int64(len(m.Data))-1, m.Size)
 	case *quorum.DescribeQuorumResponse:
 		return describeString(m)
 	case *quorum.UpdateVoterResponse:

@@ -13,7 +13,8 @@ import (
 
 // TestScripts plays testdata/*: each file is a lesson on one part of KRaft. Commands:
 //
-//	cluster voters=3 [observers=1] [static] [safe]   nodes 1, 2, …; voters first. safe: FormationSafe
+//	cluster voters=3 [observers=1] [static] [safe] [chunk=12]   nodes 1, 2, …; voters first. safe: FormationSafe;
+//	                       chunk: bytes of a snapshot asked for at once (a batch takes 4 of them, head and foot 4 each)
 //	start [ids]            open the disks
 //	elect id               move that node's clock until it is elected, delivering everything
 //	expire id              move that node's clock until its role changes
@@ -25,6 +26,12 @@ import (
 //	crash id / wipe id     end a node; lose its disk (formatted again as it was)
 //	propose id n [epoch=e] a batch of n records
 //	shutdown id / resign id
+//	snapshot id offset [epoch=e]    the state machine has made one
+//	clean id offset [epoch=e]       the log is to begin at one
+//	damage id              the next download of that node has a flipped bit
+//	rot id offset          a snapshot's file vanishes from that disk
+//	halfway id             that node dies, the next time it installs, when the snapshot has its name and the log is old
+//	header id offset       what the header of a snapshot ending there would say
 //	request id KIND key=value …     a request by hand, and the answer
 //	state                  all nodes
 //
@@ -38,6 +45,7 @@ func TestScripts(t *testing.T) {
 				d.MaybeScanArgs(t, "voters", &voters)
 				d.MaybeScanArgs(t, "observers", &observers)
 				e = newEnv(t, voters, observers, d.HasArg("static"), d.HasArg("safe"))
+				d.MaybeScanArgs(t, "chunk", &e.chunk)
 				return ""
 			}
 			e.out.Reset()
@@ -99,7 +107,9 @@ func (e *env) run(t *testing.T, d *datadriven.TestData) {
 		one().up = false
 	case "wipe":
 		n := one()
-		n.up, n.election, n.log = false, nil, nil
+		n.up, n.election, n.log, n.snap = false, nil, nil, scriptSnapshots{}
+	case "snapshot", "clean", "damage", "rot", "halfway", "header":
+		e.runSnapshot(t, d, one(), ids)
 	case "propose":
 		n := one()
 		epoch := int(n.epoch)
@@ -194,6 +204,10 @@ func (e *env) request(t *testing.T, n *scriptNode, d *datadriven.TestData) {
 		m = &quorum.FetchRequest{ClusterID: &cluster, Replica: key, Epoch: epoch, FetchOffset: quorum.Offset(num("offset", 0)),
 			LastFetchedEpoch: quorum.Epoch(num("lastEpoch", 0)), MaxWait: time.Duration(num("wait", 0)) * time.Millisecond,
 			MaxBytes: 1 << 20, HighWatermark: quorum.Offset(num("hw", -1))}
+	case "FetchSnapshot":
+		m = &quorum.FetchSnapshotRequest{ClusterID: &cluster, Replica: key, Epoch: epoch,
+			ID:       quorum.OffsetAndEpoch{Offset: quorum.Offset(num("offset", 0)), Epoch: quorum.Epoch(num("snapEpoch", 1))},
+			Position: num("position", 0), MaxBytes: int32(num("max", 1<<20))}
 	case "DescribeQuorum":
 		m = &quorum.DescribeQuorumRequest{}
 	case "UpdateRaftVoter":

@@ -48,3 +48,50 @@ func (q *Quorum) KRaftVersionAt(offset Offset) int16 {
 	}
 	return 0
 }
+
+// onSnapshotCreated takes note of a snapshot that the state machine made.
+func (q *Quorum) onSnapshotCreated(info SnapshotInfo) {
+	l, id := &q.log, info.ID
+	if _, ok := l.snapshot(id); ok || id.Offset < l.start {
+		return // made twice, or overtaken by a newer one
+	}
+	epoch, known := l.epochBefore(id.Offset)
+	switch {
+	case info.Size <= 0 || id.Offset <= 0 || id.Epoch < 0:
+		q.note(NoteError, "snapshot %s of %d bytes: there is no such thing", id, info.Size)
+		return
+	case id.Offset > q.committed:
+		q.note(NoteError, "snapshot %s is beyond the high watermark %d: ignored", id, q.committed)
+		return
+	case known && epoch != id.Epoch:
+		q.note(NoteError, "snapshot %s: the record before its end is of epoch %d: ignored", id, epoch)
+		return
+	}
+	l.addSnapshot(info)
+}
+
+// onCleanTo moves the log's start to a snapshot. That it is a known one says that everything below it was committed and
+// is in it; that it stays, that there is always one at the log's start or above.
+func (q *Quorum) onCleanTo(id OffsetAndEpoch) {
+	_, ok := q.log.snapshot(id)
+	switch {
+	case q.installing(): // the log's start moves anyway
+	case !ok:
+		q.note(NoteWarn, "asked to begin the log at snapshot %s, which does not exist", id)
+	case id.Offset > q.log.start:
+		q.note(NoteInfo, "the log begins at snapshot %s, before it did at %d", id, q.log.start)
+		q.log.dropPrefix(id.Offset)
+		q.history.dropPrefix(id.Offset)
+		q.out.emit(DropPrefix{Start: id})
+	}
+}
+
+// committedFloor is the highest offset that this node knows to be committed, also from before it started: a snapshot is
+// made of nothing else. Nothing below is ever given up.
+func (q *Quorum) committedFloor() Offset {
+	floor := q.committed
+	if newest := q.log.newestSnapshot(); newest != nil {
+		floor = max(floor, newest.Offset)
+	}
+	return floor
+}

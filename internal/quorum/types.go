@@ -96,6 +96,8 @@ const (
 	Resigned
 )
 
+func (o OffsetAndEpoch) String() string { return fmt.Sprintf("%d-%d", o.Offset, o.Epoch) }
+
 func (r Role) String() string {
 	return [...]string{"unattached", "prospective", "candidate", "leader", "follower", "resigned"}[r]
 }
@@ -218,13 +220,14 @@ func DefaultConfig() Config {
 
 // Status is what metrics, readiness and logs want to know. All of it is a copy.
 type Status struct {
-	Role          Role
-	LeaderID      NodeID
-	Epoch         Epoch
-	Voter         bool // the local key is in the newest voter set, committed or not
-	HighWatermark Offset
-	LogEndOffset  Offset
-	Flushed       Offset
+	Role           Role
+	LeaderID       NodeID
+	Epoch          Epoch
+	Voter          bool // the local key is in the newest voter set, committed or not
+	HighWatermark  Offset
+	LogStartOffset Offset
+	LogEndOffset   Offset
+	Flushed        Offset
 	// LastFetch is when the leader last answered a fetch of ours with success; on the leader it is the last
 	// time a majority was seen fetching. 0 = not since the role was entered.
 	LastFetch    Instant
