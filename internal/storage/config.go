@@ -64,6 +64,10 @@ type OpenOptions struct {
 	Contiguous bool
 	// NowMs is the time for producer expiry while producer state is loaded.
 	NowMs int64
+	// OnBatch, if set, is called with each batch that is read and found sound, in order: all of the log from the segment
+	// that holds RecoveryPoint on, unless Clean. A batch is valid during the call. Nothing is changed on disk yet, and
+	// opening may still refuse.
+	OnBatch func(record.Batch)
 }
 
 // MetadataOpenOptions are for __cluster_metadata: as Kafka does, each start checks the whole log. durableOffset is the

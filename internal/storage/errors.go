@@ -10,7 +10,7 @@ var (
 	ErrOffsetOutOfRange = errors.New("offset out of range")
 	// ErrCorrupt is wrapped by every *CorruptError and by damaged small files.
 	ErrCorrupt = errors.New("corrupt")
-	// ErrPoisoned is wrapped by every write after a failed fsync, or after a failed write that could not be undone.
+	// ErrPoisoned is wrapped by a failed fsync, by every write after it, and by those after a write that could not be undone.
 	// The node must stop: what the disk holds is no longer known.
 	ErrPoisoned = errors.New("log is poisoned by an earlier disk error")
 	// ErrClosed is returned by calls on a closed log.

@@ -137,6 +137,22 @@ func (l *Log) Size() (n int64) {
 // SegmentCount is the number of segments, the active one included.
 func (l *Log) SegmentCount() int { return len(l.view().segments) }
 
+// SegmentSize is one segment's place and bytes.
+type SegmentSize struct {
+	Base  int64
+	Bytes int64
+}
+
+// Segments are the segments in ascending order; the last is active.
+func (l *Log) Segments() []SegmentSize {
+	v := l.view()
+	out := make([]SegmentSize, len(v.segments))
+	for i, s := range v.segments {
+		out[i] = SegmentSize{Base: s.base, Bytes: v.limit(i)}
+	}
+	return out
+}
+
 // SegmentBases are the base offsets of the segments, ascending.
 func (l *Log) SegmentBases() []int64 {
 	segs := l.view().segments

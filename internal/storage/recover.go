@@ -91,6 +91,9 @@ func (o *opener) checkSegment(s *segment) (int64, error) {
 		}
 		o.found.assign(b.Epoch(), b.BaseOffset())
 		o.end, follows = b.NextOffset(), true
+		if o.opt.OnBatch != nil {
+			o.opt.OnBatch(b)
+		}
 		pos += int64(len(b))
 	}
 	return pos, nil

@@ -91,27 +91,39 @@ func ListSnapshots(fsys FS, dir string) ([]SnapshotID, error) {
 	return ids, nil
 }
 
-// DeleteSnapshot removes a snapshot's name at once (durably); open readers go on. A missing one is no error.
+// DeleteSnapshot takes a snapshot's name away, durably, by renaming it to ".deleted"; RemoveDeletedSnapshot or the next
+// ListSnapshots removes the file. Open readers go on. A missing one is no error.
 func DeleteSnapshot(fsys FS, dir string, id SnapshotID) error {
-	if err := removeIfThere(fsys, path.Join(dir, id.Name())); err != nil {
+	name := path.Join(dir, id.Name())
+	if err := fsys.Rename(name, name+deletedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return fsys.SyncDir(dir)
 }
 
-// freeze makes the file durable and read-only and gives it its name. The file is closed in any case.
+// RemoveDeletedSnapshot removes what DeleteSnapshot left. A missing one is no error.
+func RemoveDeletedSnapshot(fsys FS, dir string, id SnapshotID) error {
+	return removeIfThere(fsys, path.Join(dir, id.Name()+deletedSuffix))
+}
+
+// freeze makes the file durable and read-only and gives it its name. The file is closed in any case. Errors wrap
+// ErrPoisoned: a disk that can't sync is not to be trusted with anything else.
 func freeze(fsys FS, f File, part, name string) error {
 	err := f.Sync()
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("freeze %s: %w", part, err)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = fsys.SetReadOnly(part)
 	}
-	if err := fsys.SetReadOnly(part); err != nil {
-		return err
+	if err == nil {
+		err = fsys.Rename(part, name)
 	}
-	if err := fsys.Rename(part, name); err != nil {
-		return err
+	if err == nil {
+		err = fsys.SyncDir(path.Dir(name))
 	}
-	return fsys.SyncDir(path.Dir(name))
+	if err != nil {
+		return fmt.Errorf("freeze %s: %w: %w", part, ErrPoisoned, err)
+	}
+	return nil
 }
 
 func exists(fsys FS, name string) (bool, error) {

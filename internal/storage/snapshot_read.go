@@ -125,6 +125,16 @@ func (s *Snapshot) Batches() iter.Seq2[record.Batch, error] {
 	}
 }
 
+// Check reads the whole file: every batch is sound, and the footer is last. Errors: wrapping ErrCorrupt; or the disk's.
+func (s *Snapshot) Check() error {
+	for _, err := range s.Batches() {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Snapshot) isFooter(b record.Batch) (bool, error) {
 	recs, err := controlOffsets(s.name, b)
 	if err != nil || len(recs) != 1 {

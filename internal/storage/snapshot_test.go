@@ -164,6 +164,34 @@ func TestListSnapshotsClearsLeftovers(t *testing.T) {
 	require.NoError(t, storage.DeleteSnapshot(fsys, "/d", ids[1]))
 	_, err = storage.OpenSnapshot(fsys, "/d", ids[1])
 	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = fsys.Stat("/d/" + ids[1].Name() + ".deleted")
+	require.NoError(t, err, "the bytes stay for whoever reads them")
+	require.NoError(t, storage.RemoveDeletedSnapshot(fsys, "/d", ids[1]))
+	require.NoError(t, storage.RemoveDeletedSnapshot(fsys, "/d", ids[1]))
+	names, err = fsys.List("/d")
+	require.NoError(t, err)
+	require.Len(t, names, 5)
+}
+
+// Kafka puts up to 1024 records into a batch of a snapshot.
+func TestSnapshotBatchesAreBounded(t *testing.T) {
+	fsys := dataDir(t)
+	id := storage.SnapshotID{EndOffset: 9, Epoch: 1}
+	w, err := storage.CreateSnapshot(fsys, "/d", id, storage.SnapshotHeader{}, 1)
+	require.NoError(t, err)
+	for range 2500 {
+		require.NoError(t, w.Append([]byte("x")))
+	}
+	_, err = w.Freeze()
+	require.NoError(t, err)
+	s, err := storage.OpenSnapshot(fsys, "/d", id)
+	require.NoError(t, err)
+	var counts []int
+	for b, err := range s.Batches() {
+		require.NoError(t, err)
+		counts = append(counts, int(b.Count()))
+	}
+	require.Equal(t, []int{1024, 1024, 452}, counts)
 }
 
 func TestBootstrapCheckpoint(t *testing.T) {

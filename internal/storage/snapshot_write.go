@@ -16,8 +16,11 @@ type SnapshotHeader struct {
 	Voters                    []control.Voter // only with KRaftVersion ≥ 1
 }
 
-// snapshotBatchBytes is where a data batch is closed. Kafka's readers take up to 8 MiB.
-const snapshotBatchBytes = 1 << 20
+// Where a data batch is closed. Kafka writes 1024 records into one, and its readers take up to 8 MiB.
+const (
+	snapshotBatchRecords = 1024
+	snapshotBatchBytes   = 1 << 20
+)
 
 // SnapshotWriter writes one snapshot: header, data batches, footer. Nothing is seen under the snapshot's name before Freeze.
 type SnapshotWriter struct {
@@ -83,7 +86,7 @@ func (w *SnapshotWriter) Append(values ...[]byte) error {
 		}
 		w.batch.Append(w.nowMs, nil, v)
 		w.offset++
-		if w.batch.Size() >= snapshotBatchBytes {
+		if w.batch.Count() >= snapshotBatchRecords || w.batch.Size() >= snapshotBatchBytes {
 			if err := w.flushBatch(); err != nil {
 				return err
 			}
@@ -194,11 +197,7 @@ func (d *SnapshotDownload) WriteAt(data []byte, position int64) error {
 func (d *SnapshotDownload) Freeze() error {
 	s, err := newSnapshot(d.file, d.part, d.id)
 	if err == nil {
-		for _, err = range s.Batches() {
-			if err != nil {
-				break
-			}
-		}
+		err = s.Check()
 	}
 	there := false
 	if err == nil {
