@@ -9,7 +9,6 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/config"
 	"github.com/kraft-dev/kraft-operator/internal/metadata"
-	"github.com/kraft-dev/kraft-operator/internal/node/raft"
 	"github.com/kraft-dev/kraft-operator/internal/storage"
 	"github.com/kraft-dev/kraft-operator/internal/storage/record/control"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
@@ -148,7 +147,7 @@ func refuseUnmarkedData(fsys storage.FS, dir string) error {
 		return err
 	}
 	for _, name := range names {
-		if name == raft.Dir {
+		if name == storage.MetadataPartitionDir {
 			inner, err := fsys.List(path.Join(dir, name))
 			if err != nil {
 				return err
@@ -178,7 +177,7 @@ func formatDir(fsys storage.FS, c *config.Config, dir string, directory uuid.UUI
 		return err
 	}
 	if len(voters) > 0 {
-		partition := path.Join(dir, raft.Dir)
+		partition := path.Join(dir, storage.MetadataPartitionDir)
 		if err := fsys.MkdirAll(partition); err != nil {
 			return err
 		}

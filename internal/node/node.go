@@ -23,6 +23,7 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/node/rpc"
 	"github.com/kraft-dev/kraft-operator/internal/node/server"
 	"github.com/kraft-dev/kraft-operator/internal/node/wire"
+	"github.com/kraft-dev/kraft-operator/internal/quorum/disk"
 	"github.com/kraft-dev/kraft-operator/internal/storage"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
@@ -43,7 +44,7 @@ type Node struct {
 	registry  *prometheus.Registry
 
 	locks      []io.Closer
-	disk       *raft.Disk
+	disk       *disk.Disk
 	raft       *raft.Driver
 	raftClient *rpc.Client
 	controller *controller.Controller
@@ -106,7 +107,7 @@ func (n *Node) open() (err error) {
 	}
 	n.opt.Logger.Info("Starting", "version", n.opt.Version, "nodeID", n.cfg.NodeID(), "roles", n.cfg.List(config.ProcessRoles),
 		"clusterID", n.identity.ClusterID, "directoryID", n.identity.Directories[n.cfg.MetadataLogDir()], "formatted", n.identity.Formatted)
-	n.disk, err = raft.OpenDisk(n.fs, n.cfg.MetadataLogDir(), storage.MetadataLogConfig(n.cfg.Int64(config.MetadataLogSegmentBytes), n.cfg.Int64(config.MetadataLogSegmentMs)), now)
+	n.disk, err = disk.Open(n.fs, n.cfg.MetadataLogDir(), storage.MetadataLogConfig(n.cfg.Int64(config.MetadataLogSegmentBytes), n.cfg.Int64(config.MetadataLogSegmentMs)), now)
 	if err != nil {
 		return err
 	}
@@ -123,8 +124,9 @@ func (n *Node) build() (err error) {
 	}
 	n.raftClient = n.newClient(fmt.Sprintf("raft-client-%d", n.cfg.NodeID()))
 	n.raft, err = raft.New(raft.Config{
-		Quorum: q, Persisted: n.disk.Persisted, LogState: n.disk.LogState, Log: n.disk, Elections: n.disk, Network: n.raftClient,
-		Seed: randomSeed(), Linger: q.AppendLinger, ShutdownTimeout: raftLeave, ReplaceDirectory: n.replaceDirectory,
+		Quorum: q, Disk: n.disk, Network: n.raftClient,
+		Retention: raft.Retention{MaxBytes: n.cfg.Int64(config.MetadataMaxRetentionBytes), MaxMs: n.cfg.Int64(config.MetadataMaxRetentionMs)},
+		Seed:      randomSeed(), Linger: q.AppendLinger, ShutdownTimeout: raftLeave, ReplaceDirectory: n.replaceDirectory,
 		Authorizer: auth.AllowAll{}, Logger: n.opt.Logger.With("component", "raft"), Registry: n.registry,
 	})
 	if err != nil {

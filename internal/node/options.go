@@ -91,6 +91,7 @@ func quorumConfig(c *config.Config, listeners *config.ListenerSet, id Identity) 
 	q.RetryBackoff = ms(c.Int64(config.QuorumRetryBackoffMs))
 	q.AppendLinger = ms(c.Int64(config.QuorumAppendLingerMs))
 	q.FetchMaxBytes = int32(c.Int64(config.QuorumFetchMaxBytes))
+	q.FetchSnapshotMaxBytes = int32(c.Int64(config.QuorumFetchSnapshotMaxBytes))
 	q.FormationSafe = c.Bool(config.KraftFormationSafe)
 	q.KRaftVersions = quorum.VersionRange{Min: minKRaftVersion, Max: maxKRaftVersion}
 	return q, nil

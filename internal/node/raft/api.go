@@ -6,6 +6,9 @@ import (
 	"iter"
 )
 
+// Topic is the name of the metadata topic; it has one partition.
+const Topic = "__cluster_metadata"
+
 // LeaderAndEpoch says who leads the metadata partition; LeaderID -1 means none is known.
 type LeaderAndEpoch struct {
 	LeaderID int32

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/node/server"
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
+	"github.com/kraft-dev/kraft-operator/internal/quorum/disk"
 )
 
 // inboxSize bounds what waits for the loop. Handlers block on a full inbox, which slows their connections down.
@@ -21,6 +22,7 @@ const inboxSize = 1024
 type Driver struct {
 	cfg     Config
 	q       *quorum.Quorum
+	disk    *disk.Disk
 	acc     *accumulator
 	deliver *delivery
 	flusher *syncer
@@ -33,7 +35,7 @@ type Driver struct {
 	status  atomic.Pointer[quorum.Status]
 	fatal   chan error // capacity 1
 
-	sends    sync.WaitGroup
+	sends    sync.WaitGroup // and what else the loop has started
 	sendCtx  context.Context
 	stopSend context.CancelFunc
 
@@ -57,26 +59,27 @@ type proposal struct {
 
 // New makes a driver; Run starts it.
 func New(cfg Config) (*Driver, error) {
-	q, err := quorum.New(cfg.Quorum, cfg.Persisted, cfg.LogState, cfg.Seed)
+	q, err := quorum.New(cfg.Quorum, cfg.Disk.Persisted, cfg.Disk.LogState, cfg.Seed)
 	if err != nil {
 		return nil, err
 	}
 	d := &Driver{
-		cfg: cfg, q: q, acc: newAccumulator(), start: time.Now(),
+		cfg: cfg, q: q, disk: cfg.Disk, acc: newAccumulator(), start: time.Now(),
 		inbox: make(chan func(), inboxSize), stopped: make(chan struct{}), fatal: make(chan error, 1),
 		requests: map[uint64]*server.Request{}, shutdown: make(chan struct{}),
 	}
 	d.metrics = newMetrics(cfg.Registry, d)
 	d.sendCtx, d.stopSend = context.WithCancel(context.Background())
-	d.deliver = newDelivery(cfg.Log, d.fail)
-	d.flusher = newSyncer(cfg.Log.Flush, func(seq uint64) { d.post(func() { d.flushed(seq) }) }, d.fail)
+	d.deliver = newDelivery(cfg.Disk, d.fail)
+	d.deliver.newestSnapshot(cfg.Disk.Snapshots())
+	d.flusher = newSyncer(cfg.Disk.Flush, func(seq uint64) { d.post(func() { d.flushed(seq) }) }, d.fail)
 	d.persist = newSyncer(nil, func(seq uint64) { d.post(func() { d.step(quorum.ElectionPersisted{Seq: seq}) }) }, d.fail)
 	st := q.Status()
 	d.status.Store(&st)
 	return d, nil
 }
 
-// Register adds a state machine; it is given everything from the log's start. Before or after Run.
+// Register adds a state machine; it is given the newest snapshot, if there is one, and everything behind it. Before or after Run.
 func (d *Driver) Register(l Listener) { d.deliver.register(l) }
 
 // Run drives the replica until ctx ends or the disk fails; the error is the disk's. It returns after all its
@@ -105,6 +108,8 @@ func (d *Driver) now() quorum.Instant { return time.Since(d.start) }
 func (d *Driver) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	clean := time.NewTicker(cleanInterval)
+	defer clean.Stop()
 	d.step(quorum.Start{})
 	for {
 		timer.Reset(d.untilNext())
@@ -117,6 +122,8 @@ func (d *Driver) loop(ctx context.Context) error {
 			if d.now() >= d.q.Deadline() {
 				d.step(quorum.Tick{})
 			}
+		case <-clean.C:
+			d.clean()
 		case err := <-d.fatal:
 			d.acc.stop()
 			return err

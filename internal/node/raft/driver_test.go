@@ -20,6 +20,7 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/node/server"
 	"github.com/kraft-dev/kraft-operator/internal/node/wire"
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
+	"github.com/kraft-dev/kraft-operator/internal/quorum/disk"
 	"github.com/kraft-dev/kraft-operator/internal/storage"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
@@ -31,7 +32,7 @@ type replica struct {
 	dir      string
 	listener net.Listener
 	driver   *raft.Driver
-	disk     *raft.Disk
+	disk     *disk.Disk
 	server   *server.Server
 	client   *rpc.Client
 	cancel   context.CancelFunc
@@ -93,8 +94,8 @@ func voters(t *testing.T, n int) ([]*replica, quorum.VoterSet) {
 	}
 	vs := quorum.NewVoterSet(set...)
 	for _, r := range out {
-		require.NoError(t, storage.OS().MkdirAll(r.dir+"/"+raft.Dir))
-		require.NoError(t, storage.WriteBootstrapSnapshot(storage.OS(), r.dir+"/"+raft.Dir, 1, raft.VotersRecord(vs).Voters, 0))
+		require.NoError(t, storage.OS().MkdirAll(r.dir+"/"+storage.MetadataPartitionDir))
+		require.NoError(t, storage.WriteBootstrapSnapshot(storage.OS(), r.dir+"/"+storage.MetadataPartitionDir, 1, disk.VotersRecord(vs).Voters, 0))
 	}
 	return out, vs
 }
@@ -107,7 +108,7 @@ var logTo io.Writer = io.Discard
 func (r *replica) start(set quorum.VoterSet) {
 	r.t.Helper()
 	var err error
-	r.disk, err = raft.OpenDisk(storage.OS(), r.dir, storage.MetadataLogConfig(1<<30, 1<<40), time.Now().UnixMilli())
+	r.disk, err = disk.Open(storage.OS(), r.dir, storage.MetadataLogConfig(1<<30, 1<<40), time.Now().UnixMilli())
 	require.NoError(r.t, err)
 	logger := slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", r.id)
 	r.client = rpc.NewClient(fmt.Sprintf("raft-client-%d", r.id), logger)
@@ -120,7 +121,7 @@ func (r *replica) start(set quorum.VoterSet) {
 		cfg.BootstrapServers = append(cfg.BootstrapServers, quorum.Node{ID: quorum.None, Host: v.Endpoints[0].Host, Port: v.Endpoints[0].Port})
 	}
 	r.driver, err = raft.New(raft.Config{
-		Quorum: cfg, Persisted: r.disk.Persisted, LogState: r.disk.LogState, Log: r.disk, Elections: r.disk, Network: r.client,
+		Quorum: cfg, Disk: r.disk, Network: r.client, Retention: raft.Retention{MaxBytes: -1, MaxMs: -1},
 		Seed: uint64(r.id) + 1, Linger: 25 * time.Millisecond, ShutdownTimeout: 5 * time.Second, Authorizer: auth.AllowAll{}, Logger: logger,
 	})
 	require.NoError(r.t, err)

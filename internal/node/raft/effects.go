@@ -11,7 +11,6 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/node/rpc"
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
-	"github.com/kraft-dev/kraft-operator/internal/storage/record/control"
 )
 
 // apply carries out effects in order. A disk error ends the loop before anything after it leaves.
@@ -28,21 +27,26 @@ func (d *Driver) apply(fx quorum.Effects) {
 func (d *Driver) carryOut(e quorum.Effect) error {
 	switch e := e.(type) {
 	case quorum.PersistElection:
-		d.persist.request(e.Seq, func() error { return d.cfg.Elections.Save(e.State) })
+		d.persist.request(e.Seq, func() error {
+			_, err := d.disk.PersistElection(e)
+			return err
+		})
 	case quorum.Append:
 		return d.append(e)
 	case quorum.Truncate:
-		d.cfg.Logger.Warn("Truncating the metadata log", "to", e.To, "logEndOffset", d.cfg.Log.EndOffset())
-		return d.cfg.Log.TruncateTo(int64(e.To))
+		d.cfg.Logger.Warn("Truncating the metadata log", "to", e.To, "logEndOffset", d.disk.EndOffset())
+		return d.disk.Truncate(e)
 	case quorum.Flush:
 		d.flushSeq = e.Seq
 		d.flusher.request(e.Seq, nil)
 	case quorum.Read:
-		data, err := d.cfg.Log.Read(int64(e.From), d.cfg.Log.EndOffset(), int(e.MaxBytes))
+		done, err := d.disk.Read(e)
 		if err != nil {
-			return fmt.Errorf("read the metadata log at %d: %w", e.From, err)
+			return err
 		}
-		d.pending = append(d.pending, quorum.ReadDone{Token: e.Token, Data: data})
+		d.pending = append(d.pending, done)
+	case quorum.ReadSnapshot, quorum.WriteSnapshot, quorum.AbandonSnapshot, quorum.InstallSnapshot, quorum.DropPrefix:
+		return d.carryOutSnapshot(e)
 	case quorum.Send:
 		d.sends.Go(func() { d.send(e) })
 	case quorum.Reply:
@@ -76,12 +80,8 @@ func (d *Driver) carryOut(e quorum.Effect) error {
 
 func (d *Driver) append(e quorum.Append) error {
 	began := time.Now()
-	data := e.Data
-	if len(e.Control) > 0 {
-		data = control.AppendBatch(nil, int64(e.Base), int32(e.Epoch), began.UnixMilli(), controlRecords(e.Control)...)
-	}
-	if err := d.cfg.Log.Append(data); err != nil {
-		return fmt.Errorf("append to the metadata log at %d: %w", e.Base, err)
+	if err := d.disk.Append(e, began.UnixMilli()); err != nil {
+		return err
 	}
 	d.metrics.append.Observe(time.Since(began).Seconds())
 	return nil
@@ -156,27 +156,4 @@ func failure(err error) quorum.SendFailure {
 		return quorum.Refused
 	}
 	return quorum.Disconnected
-}
-
-func controlRecords(in []quorum.ControlRecord) []control.Record {
-	out := make([]control.Record, 0, len(in))
-	for _, r := range in {
-		switch {
-		case r.LeaderChange != nil:
-			out = append(out, control.LeaderChange{LeaderID: int32(r.LeaderChange.LeaderID), Voters: int32s(r.LeaderChange.Voters), GrantingVoters: int32s(r.LeaderChange.GrantingVoters)})
-		case r.KRaftVersion != nil:
-			out = append(out, control.KRaftVersion{Level: *r.KRaftVersion})
-		case r.Voters != nil:
-			out = append(out, VotersRecord(*r.Voters))
-		}
-	}
-	return out
-}
-
-func int32s(ids []quorum.NodeID) []int32 {
-	out := make([]int32, len(ids))
-	for i, id := range ids {
-		out[i] = int32(id)
-	}
-	return out
 }

@@ -47,7 +47,7 @@ func (d *Driver) Handle(r *server.Request) bool {
 // notBuilt answers the RPCs that the engine does not take yet, see docs/gaps.md.
 func notBuilt(body kmsg.Request) kmsg.Response {
 	message := kmsg.StringPtr("changing voters is not built yet")
-	switch req := body.(type) {
+	switch body.(type) {
 	case *kmsg.AddRaftVoterRequest:
 		resp := kmsg.NewPtrAddRaftVoterResponse()
 		resp.ErrorCode, resp.ErrorMessage = kerr.UnsupportedVersion.Code, message
@@ -55,19 +55,6 @@ func notBuilt(body kmsg.Request) kmsg.Response {
 	case *kmsg.RemoveRaftVoterRequest:
 		resp := kmsg.NewPtrRemoveRaftVoterResponse()
 		resp.ErrorCode, resp.ErrorMessage = kerr.UnsupportedVersion.Code, message
-		return resp
-	case *kmsg.FetchSnapshotRequest:
-		resp := kmsg.NewPtrFetchSnapshotResponse()
-		for _, t := range req.Topics {
-			rt := kmsg.NewFetchSnapshotResponseTopic()
-			rt.Topic = t.Topic
-			for _, p := range t.Partitions {
-				rp := kmsg.NewFetchSnapshotResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p.Partition, kerr.SnapshotNotFound.Code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			resp.Topics = append(resp.Topics, rt)
-		}
 		return resp
 	}
 	return nil

@@ -46,6 +46,8 @@ func fromWireRequest(body kmsg.Request) (m quorum.Message, bad bool) {
 		return fromEnd(req)
 	case *kmsg.FetchRequest:
 		return fromFetch(req)
+	case *kmsg.FetchSnapshotRequest:
+		return fromFetchSnapshot(req)
 	case *kmsg.DescribeQuorumRequest:
 		ok := len(req.Topics) == 1 && req.Topics[0].Topic == Topic && len(req.Topics[0].Partitions) == 1 && req.Topics[0].Partitions[0].Partition == 0
 		return &quorum.DescribeQuorumRequest{}, !ok
@@ -170,6 +172,8 @@ func toWireRequest(m quorum.Message) (kmsg.Request, []rpc.Option) {
 		return toEnd(m), nil
 	case *quorum.FetchRequest:
 		return toFetch(m), []rpc.Option{rpc.MinVersion(13)}
+	case *quorum.FetchSnapshotRequest:
+		return toFetchSnapshot(m), nil
 	case *quorum.UpdateVoterRequest:
 		req := kmsg.NewPtrUpdateRaftVoterRequest()
 		req.ClusterID, req.CurrentLeaderEpoch = m.ClusterID, int32(m.Epoch)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/node/server"
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
+	"github.com/kraft-dev/kraft-operator/internal/quorum/disk"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
 
@@ -75,6 +76,8 @@ func fromWireResponse(resp kmsg.Response) (quorum.Message, error) {
 		return m, nil
 	case *kmsg.FetchResponse:
 		return fromFetchResponse(r)
+	case *kmsg.FetchSnapshotResponse:
+		return fromFetchSnapshotResponse(r)
 	case *kmsg.UpdateRaftVoterResponse:
 		m := &quorum.UpdateVoterResponse{}
 		answered(&m.Answer, r.ErrorCode, r.CurrentLeader.LeaderID, r.CurrentLeader.LeaderEpoch)
@@ -107,7 +110,7 @@ func fromFetchResponse(r *kmsg.FetchResponse) (quorum.Message, error) {
 	if len(p.RecordBatches) == 0 {
 		return m, nil
 	}
-	batches, whole, err := describeBatches(p.RecordBatches)
+	batches, whole, err := disk.DescribeBatches(p.RecordBatches)
 	if err != nil {
 		m.Corrupt = true
 		return m, nil //nolint:nilerr // the engine drops the answer whole (KAFKA-18723)
@@ -195,6 +198,8 @@ func (d *Driver) toWireResponse(r *server.Request, m quorum.Message) kmsg.Respon
 		return resp
 	case *quorum.FetchResponse:
 		return toFetchResponse(r.Version, m)
+	case *quorum.FetchSnapshotResponse:
+		return toFetchSnapshotResponse(r.Version, m)
 	case *quorum.DescribeQuorumResponse:
 		return toDescribeQuorum(m, time.Now())
 	case *quorum.UpdateVoterResponse:

@@ -1,13 +1,10 @@
-package raft
+package disk
 
 import (
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 	"github.com/kraft-dev/kraft-operator/internal/storage/record"
 	"github.com/kraft-dev/kraft-operator/internal/storage/record/control"
 )
-
-// Topic is the name of the metadata topic; it has one partition.
-const Topic = "__cluster_metadata"
 
 // VotersRecord is a voter set as its control record.
 func VotersRecord(s quorum.VoterSet) control.Voters {
@@ -65,30 +62,8 @@ func nodeIDs(ids []int32) []quorum.NodeID {
 	return out
 }
 
-type batchAt struct {
-	next    int64
-	control []quorum.ControlAt
-}
-
-// describeBatchesAt lists the batches of bytes read from the own log, which were checked when it was opened.
-func describeBatchesAt(data []byte) (batches []batchAt, err error) {
-	for len(data) > 0 {
-		b, next, err := record.Split(data)
-		if err != nil {
-			return batches, err
-		}
-		recs, err := ControlOf(b)
-		if err != nil {
-			return batches, err
-		}
-		batches = append(batches, batchAt{next: b.NextOffset(), control: recs})
-		data = next
-	}
-	return batches, nil
-}
-
-// describeBatches checks fetched bytes and describes each batch. A batch cut at the end is left out.
-func describeBatches(data []byte) (batches []quorum.BatchInfo, whole []byte, err error) {
+// DescribeBatches checks fetched bytes and describes each batch. A batch cut at the end is left out.
+func DescribeBatches(data []byte) (batches []quorum.BatchInfo, whole []byte, err error) {
 	rest := data
 	for len(rest) > 0 {
 		b, next, err := record.Split(rest)
@@ -113,4 +88,28 @@ func describeBatches(data []byte) (batches []quorum.BatchInfo, whole []byte, err
 		rest = next
 	}
 	return batches, data[:len(data)-len(rest)], nil
+}
+
+// ControlRecords are the engine's records for the log.
+func ControlRecords(in []quorum.ControlRecord) []control.Record {
+	out := make([]control.Record, 0, len(in))
+	for _, r := range in {
+		switch {
+		case r.LeaderChange != nil:
+			out = append(out, control.LeaderChange{LeaderID: int32(r.LeaderChange.LeaderID), Voters: int32s(r.LeaderChange.Voters), GrantingVoters: int32s(r.LeaderChange.GrantingVoters)})
+		case r.KRaftVersion != nil:
+			out = append(out, control.KRaftVersion{Level: *r.KRaftVersion})
+		case r.Voters != nil:
+			out = append(out, VotersRecord(*r.Voters))
+		}
+	}
+	return out
+}
+
+func int32s(ids []quorum.NodeID) []int32 {
+	out := make([]int32, len(ids))
+	for i, id := range ids {
+		out[i] = int32(id)
+	}
+	return out
 }
