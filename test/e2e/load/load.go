@@ -134,12 +134,12 @@ func EnsureTopic(ctx context.Context, topic string, partitions int32, rf int16, 
 		return err
 	}
 	defer cl.Close()
-	resp, err := kadm.NewClient(cl).CreateTopic(ctx, partitions, rf, nil, topic)
-	for err != nil && ctx.Err() == nil { // no broker answered yet
-		resp, err = kadm.NewClient(cl).CreateTopic(ctx, partitions, rf, nil, topic)
-	}
-	if err == nil {
-		err = resp.Err
+	for {
+		_, err = kadm.NewClient(cl).CreateTopic(ctx, partitions, rf, nil, topic)
+		var answer *kerr.Error // of a broker; anything else is a connection's: no broker serves yet
+		if err == nil || errors.As(err, &answer) && !kerr.IsRetriable(err) || ctx.Err() != nil {
+			break
+		}
 	}
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", topic, err)
