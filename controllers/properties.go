@@ -29,6 +29,9 @@ func (s *scope) properties(n *node) map[string]string {
 	p[config.KraftFormationSafe] = "true"
 	p[config.KraftLiveConfigFile] = liveDir + "/" + liveFile
 	p[config.KraftHTTPListener] = fmt.Sprintf("0.0.0.0:%d", httpPort)
+	if n.broker {
+		p[config.KraftShutdownLingerMs] = fmt.Sprint(shutdownLingerMs)
+	}
 	if dir := s.initialDirectory(n.id); n.controller && dir != "" {
 		p[config.KraftDirectoryID] = dir
 		p[config.KraftInitialControllers] = s.initialControllers()

@@ -18,9 +18,16 @@ import (
 // nonRoot is the user and group of the image.
 const nonRoot = int64(65532)
 
-// forgetSeconds is how long a broker that is to stop serves on while the Services forget it (kube-proxy writes its rules once
-// a second). One that ended sooner would leave an address behind that swallows connection attempts (decision 14).
-const forgetSeconds = 2
+// Readiness is asked once a period, and so many failures in a row turn it.
+const (
+	readinessPeriodSeconds = 1
+	readinessFailures      = 2
+)
+
+// shutdownLingerMs is how long a broker that is to stop serves on while it says that it is not ready: until the probe has
+// turned (2 s at most), its endpoint has been taken out (the EndpointSlice controller and kube-proxy each gather changes for up to a
+// second). One that ended sooner would leave an address behind that swallows connection attempts (decision 14).
+const shutdownLingerMs = 1000*readinessPeriodSeconds*readinessFailures + 2500
 
 // podTemplate is a node's pod without its hash. It names its ConfigMap by content, so the hash covers the settings.
 func (s *scope) podTemplate(n *node, configMapName string) corev1.PodTemplateSpec {
@@ -75,15 +82,12 @@ func (s *scope) container(n *node) corev1.Container {
 		// A start may replay a long log; a live node's loops turn whatever its peers do, and bear a long fsync.
 		StartupProbe:   probe("/livez", 1, 3600),
 		LivenessProbe:  probe("/livez", 10, 6),
-		ReadinessProbe: probe("/readyz", 1, 2),
+		ReadinessProbe: probe("/readyz", readinessPeriodSeconds, readinessFailures),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "data", MountPath: dataDir},
 			{Name: "config", MountPath: configDir, ReadOnly: true},
 			{Name: "live", MountPath: liveDir, ReadOnly: true},
 		},
-	}
-	if n.broker {
-		c.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: forgetSeconds}}}
 	}
 	if n.controller {
 		c.Ports = append(c.Ports, corev1.ContainerPort{Name: "controller", ContainerPort: controllerPort, Protocol: corev1.ProtocolTCP})

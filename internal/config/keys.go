@@ -123,6 +123,7 @@ const (
 	KraftLiveConfigFile     = "kraft.live.config.file"
 	KraftRoutes             = "kraft.routes"
 	KraftHTTPListener       = "kraft.http.listener"
+	KraftShutdownLingerMs   = "kraft.shutdown.linger.ms"
 )
 
 // own are the settings that Kafka doesn't have. live ones stand in the file that kraft.live.config.file names,
@@ -136,6 +137,7 @@ var own = []struct{ name, typ, def, doc string }{
 	{KraftLiveConfigFile, "STRING", "null", "properties file with the live settings, read when the node starts"},
 	{KraftRoutes, "LIST", "[]", "live: other addresses of voters, as id@host:port,…; checked, not used yet"},
 	{KraftHTTPListener, "STRING", "0.0.0.0:8080", "host:port of /livez, /readyz and /metrics"},
+	{KraftShutdownLingerMs, "INT", "0", "how long a broker that was told to stop serves on, counted from that moment, while it says that it is not ready: what routes clients by readiness forgets it before its address goes dead; 0 to 60000"},
 }
 
 // extra are settings that Kafka's built-in parts read without declaring them with the node's.

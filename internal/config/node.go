@@ -92,6 +92,9 @@ func (c *Config) checkTogether() error {
 	return err
 }
 
+// maxShutdownLingerMs is well within the time in which any supervisor kills what it told to stop.
+const maxShutdownLingerMs = 60_000
+
 func (c *Config) checkOwn() error {
 	for key, parse := range map[string]func() error{
 		KraftClusterID:          func() error { _, _, err := c.ClusterID(); return err },
@@ -99,8 +102,14 @@ func (c *Config) checkOwn() error {
 		KraftInitialControllers: func() error { _, err := c.InitialControllers(); return err },
 		KraftRoutes:             func() error { _, err := ParseRoutes(c.String(KraftRoutes)); return err },
 		KraftHTTPListener:       func() error { _, _, err := SplitHostPort(c.String(KraftHTTPListener)); return err },
-		QuorumVoters:            func() error { _, err := c.QuorumVoters(); return err },
-		QuorumBootstrapServers:  func() error { _, err := c.BootstrapServers(); return err },
+		KraftShutdownLingerMs: func() error {
+			if ms := c.Int(KraftShutdownLingerMs); ms < 0 || ms > maxShutdownLingerMs {
+				return fmt.Errorf("must be between 0 and %d", maxShutdownLingerMs)
+			}
+			return nil
+		},
+		QuorumVoters:           func() error { _, err := c.QuorumVoters(); return err },
+		QuorumBootstrapServers: func() error { _, err := c.BootstrapServers(); return err },
 	} {
 		if err := parse(); err != nil {
 			return fmt.Errorf("property %s: value %s: %w", key, abbreviate(c.String(key)), err)

@@ -9,6 +9,7 @@ import (
 	"io"
 	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,6 +52,7 @@ type Node struct {
 	server     *server.Server // controller listeners; nil without that role
 	broker     *brokerRole    // nil without that role
 	readiness  controllerReadiness
+	leaving    atomic.Bool
 
 	fatalOnce sync.Once
 	fatal     chan error
@@ -280,10 +282,20 @@ func (n *Node) run(ctx context.Context) error {
 	return failed
 }
 
-// leave hands over what this node leads: partitions first, then the metadata log.
+// leave hands over what this node leads: partitions first, then the metadata log. In between a broker lingers, if it is
+// told to, and from the first moment on the node says that it is not ready.
 func (n *Node) leave() {
+	n.leaving.Store(true)
 	if n.broker != nil {
+		linger := time.NewTimer(ms(n.cfg.Int64(config.KraftShutdownLingerMs)))
+		defer linger.Stop()
 		n.broker.leave()
+		select {
+		case <-linger.C:
+		case err := <-n.fatal:
+			n.opt.Logger.Error("Failed while leaving", "err", err)
+			return
+		}
 	}
 	if err := n.raft.Shutdown(context.Background()); err != nil {
 		n.opt.Logger.Warn("Left the quorum without a successor at the log's end", "err", err)
@@ -322,6 +334,9 @@ func (n *Node) live() error {
 
 // ready: every role of the node serves.
 func (n *Node) ready() error {
+	if n.leaving.Load() {
+		return errors.New("the node is leaving")
+	}
 	if n.controller != nil {
 		if err := n.readiness.check(n.raft.Now(), n.raft.Status(), ms(n.cfg.Int64(config.QuorumFetchTimeoutMs))); err != nil {
 			return fmt.Errorf("controller: %w", err)

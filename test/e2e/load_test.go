@@ -61,6 +61,15 @@ func (b *background) flow() {
 	b.until("records and metadata go on", func() bool { return b.records.Total() > records && b.metadata.Total() > metadata })
 }
 
+// tail goes on for a while, so that what comes late is seen: a client that dials a dead address notices after 10 s, but
+// the gap is counted as it grows.
+func (b *background) tail() {
+	b.t.Helper()
+	end := time.Now().Add(5 * time.Second)
+	b.until("5 s more of load", func() bool { return time.Now().After(end) })
+	b.flow()
+}
+
 // finish stops the load, reads everything back and checks the books; it returns the longest gaps.
 func (b *background) finish(what string) (metadataGap, produceGap time.Duration) {
 	b.t.Helper()

@@ -66,7 +66,19 @@ func (l *Ledger) Acked(producer string, seq int64, now time.Time) {
 	if gap := now.Sub(l.last); !l.last.IsZero() && gap > l.longest {
 		l.longest = gap
 	}
-	l.last = now
+	if !l.last.IsZero() {
+		l.last = now
+	}
+}
+
+// Stop ends the clock: what is still without an acknowledgement counts as a gap up to now.
+func (l *Ledger) Stop(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if gap := now.Sub(l.last); !l.last.IsZero() && gap > l.longest {
+		l.longest = gap
+	}
+	l.last = time.Time{}
 }
 
 // Failed books a record that the client gave up on: it may or may not be in the log.
@@ -96,7 +108,7 @@ func (l *Ledger) Failures() (int64, error) {
 	return l.failed, l.first
 }
 
-// LongestGap is the longest time between two acknowledgements since Start.
+// LongestGap is the longest time between two acknowledgements from Start to Stop.
 func (l *Ledger) LongestGap() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -53,6 +53,7 @@ func Produce(ctx context.Context, l *Ledger, producer, topic string, first, n, r
 			l.Acked(producer, seq, time.Now())
 		})
 	}
+	l.Stop(time.Now())
 	wg.Wait()
 	return nil
 }
@@ -162,6 +163,7 @@ func Metadata(ctx context.Context, l *Ledger, topic string, every time.Duration,
 	for i := int64(0); ; i++ {
 		select {
 		case <-ctx.Done():
+			l.Stop(time.Now())
 			return nil
 		case <-t.C:
 		}
