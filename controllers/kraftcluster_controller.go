@@ -87,7 +87,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 	}
 	s := &scope{
 		cluster: &cluster, written: *cluster.Status.DeepCopy(), spec: *cluster.Spec.DeepCopy(),
-		now: r.Now(), operatorNamespace: r.OperatorNamespace,
+		now: r.Now(), operatorNamespace: r.OperatorNamespace, bootstrapPorts: map[string]int32{},
 	}
 	if err := s.observe(ctx, r.Client); err != nil {
 		return ctrl.Result{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -68,6 +69,9 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, e
 	for _, obj := range s.shared() {
 		if err := r.ensure(ctx, obj); err != nil {
 			return ctrl.Result{}, err
+		}
+		if svc, ok := obj.(*corev1.Service); ok && svc.Spec.Type == corev1.ServiceTypeNodePort {
+			maps.Copy(s.bootstrapPorts, nodePorts(svc))
 		}
 	}
 	live := s.liveConfigMap()
@@ -148,7 +152,9 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 		if err := r.ensure(ctx, svc); err != nil {
 			return err
 		}
-		n.noteNodePorts(svc)
+		if svc.Spec.Type == corev1.ServiceTypeNodePort {
+			n.nodePorts = nodePorts(svc)
+		}
 	}
 	settings := s.configMap(n)
 	if err := r.createIfMissing(ctx, settings); err != nil {
@@ -171,15 +177,13 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 	}
 }
 
-// noteNodePorts keeps the node ports that a Service got, by listener.
-func (n *node) noteNodePorts(svc *corev1.Service) {
-	if svc.Spec.Type != corev1.ServiceTypeNodePort {
-		return
-	}
-	n.nodePorts = map[string]int32{}
+// nodePorts are the node ports that a Service got, by listener.
+func nodePorts(svc *corev1.Service) map[string]int32 {
+	ports := map[string]int32{}
 	for _, p := range svc.Spec.Ports {
-		n.nodePorts[p.Name] = p.NodePort
+		ports[p.Name] = p.NodePort
 	}
+	return ports
 }
 
 // makeStatefulSet applies a StatefulSet that the API itself doesn't have: one that the cache hasn't seen may be of

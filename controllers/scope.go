@@ -38,6 +38,8 @@ type scope struct {
 	shownQuorum *plan.Quorum
 	shownTopics *plan.Partitions
 
+	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener
+
 	roll    plan.RollStep
 	refused string // why the claims aren't taken; everything waits
 }

@@ -258,20 +258,24 @@ func (s *scope) reportListeners() {
 	s.cluster.Status.Listeners = out
 }
 
-// nodePortServers are up to three brokers as the host's clients reach them.
+// nodePortServers are up to three Kubernetes nodes with brokers, at the port that leads to any Ready broker: a client that
+// starts, or has lost a broker, finds one that serves.
 func (s *scope) nodePortServers(l v1alpha1.ListenerSpec) string {
+	port := s.bootstrapPorts[l.Name]
+	if port == 0 {
+		return ""
+	}
 	var out []string
+	add := func(host string) {
+		server := net.JoinHostPort(host, strconv.Itoa(int(port)))
+		if host != "" && len(out) < 3 && !slices.Contains(out, server) {
+			out = append(out, server)
+		}
+	}
+	add(l.AdvertisedHost)
 	for _, n := range s.nodes {
-		p := s.pods[podName(n.name)]
-		if !n.broker || p == nil || n.nodePorts[l.Name] == 0 {
-			continue
-		}
-		host := l.AdvertisedHost
-		if host == "" {
-			host = p.Status.HostIP
-		}
-		if host != "" && len(out) < 3 {
-			out = append(out, net.JoinHostPort(host, strconv.Itoa(int(n.nodePorts[l.Name]))))
+		if p := s.pods[podName(n.name)]; n.broker && p != nil && l.AdvertisedHost == "" {
+			add(p.Status.HostIP)
 		}
 	}
 	return strings.Join(out, ",")

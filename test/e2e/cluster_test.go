@@ -145,18 +145,7 @@ func deleteActiveController(t *testing.T) {
 	replaced(t, was)
 	backAgain(t, 6)
 	b.tail()
-	metadata, produce := b.finish("active controller deleted")
-	bench(t, "controller_deleted_metadata_gap_ms", float64(metadata.Milliseconds()), 500, "")
-	noticed(t, metadata, produce)
-}
-
-// noticed fails where a client hung: one that waits for a limit of its own does so for many seconds. The bars are
-// benchmarks; this is the difference between slow and broken.
-func noticed(t testing.TB, gaps ...time.Duration) {
-	t.Helper()
-	for _, gap := range gaps {
-		require.Less(t, gap, 5*time.Second, "a client without an answer for so long hung somewhere")
-	}
+	b.finish("active controller deleted").bench(t, "controller_deleted")
 }
 
 // replaced waits until another pod stands in the place of one.
@@ -191,9 +180,7 @@ func deleteBroker(t *testing.T) {
 	replaced(t, was)
 	backAgain(t, 6)
 	b.tail()
-	metadata, produce := b.finish("broker deleted")
-	bench(t, "broker_deleted_metadata_gap_ms", float64(metadata.Milliseconds()), 500, "")
-	noticed(t, metadata, produce)
+	b.finish("broker deleted").bench(t, "broker_deleted")
 }
 
 func scaleOut(t *testing.T) {
@@ -237,10 +224,7 @@ func rollAll(t *testing.T) {
 	controllers := order[:3]
 	require.True(t, slices.ContainsFunc(controllers, func(id string) bool { return id == "0" }) && slices.Contains(controllers, "1") && slices.Contains(controllers, "2"), "controllers come before brokers: %v", order)
 	b.tail()
-	metadata, produce := b.finish("everything rolled")
-	bench(t, "roll_metadata_gap_ms", float64(metadata.Milliseconds()), 500, "")
-	bench(t, "roll_produce_gap_ms", float64(produce.Milliseconds()), 500, "")
-	noticed(t, metadata, produce)
+	b.finish("everything rolled").bench(t, "roll")
 	require.Contains(t, k(t, "get", "events"), "Restart", "each restart is an event with its reason")
 }
 
