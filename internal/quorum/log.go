@@ -14,6 +14,7 @@ type logView struct {
 	flushed   Offset // everything below is on disk
 	epochs    []EpochStart
 	snapshots []SnapshotInfo // ascending; never 0-0
+	movedUp   OffsetAndEpoch // where New moved the start up to; 0-0: it stayed
 
 	flushSeq uint64
 	flushes  []pendingFlush // under way, ascending
@@ -41,7 +42,7 @@ func newLogView(s LogState) (logView, error) {
 		return l, err
 	}
 	l.snapshots = slices.DeleteFunc(l.snapshots, func(s SnapshotInfo) bool { return s.ID.Offset < l.start })
-	return l, nil
+	return l, l.finishDropPrefix()
 }
 
 // empty reports a log to which nothing was ever appended.

@@ -63,6 +63,28 @@ func (l *logView) dropPrefix(to Offset) {
 	l.snapshots = slices.DeleteFunc(l.snapshots, func(s SnapshotInfo) bool { return s.ID.Offset < to })
 }
 
+// finishDropPrefix: where a log's start was moved to is on disk only as far as whole segments are gone, so after a crash it
+// may begin earlier than the epoch cache, with an older snapshot still there. Of records in between a leader could
+// not tell whose history they are, and would take a follower's tail for a prefix. So the start moves up again.
+func (l *logView) finishDropPrefix() error {
+	known := l.end
+	if len(l.epochs) > 0 {
+		known = l.epochs[0].Start
+	}
+	if known <= l.start {
+		return nil
+	}
+	for _, s := range l.snapshots {
+		if s.ID.Offset >= known {
+			l.dropPrefix(s.ID.Offset)
+			l.movedUp = s.ID
+			return nil
+		}
+	}
+	return fmt.Errorf("the log starts at %d, the leader epoch cache at %d, and no snapshot is in between: "+
+		"delete leader-epoch-checkpoint, to have it made again from the log", l.start, known)
+}
+
 // restartAt makes the log an empty one that starts at a snapshot. Flushes under way were of other bytes.
 func (l *logView) restartAt(info SnapshotInfo) {
 	at := info.ID.Offset

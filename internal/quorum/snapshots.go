@@ -25,7 +25,8 @@ func aheadOf(id OffsetAndEpoch, end Offset, last Epoch) bool {
 }
 
 // VotersAt returns the voter set in force at an offset, by the records up to it and including it: what the header of a
-// snapshot that ends at offset + 1 says. False: there is no such record (kraft.version 0, or below the log's start), and
+// snapshot that ends at offset + 1 says. It is exact from the end of the newest snapshot at the start on, which is where a
+// state machine begins. False: there is no such record (kraft.version 0, or below the log's start), and
 // the header has none.
 func (q *Quorum) VotersAt(offset Offset) (VoterSet, bool) {
 	h := q.history.voters

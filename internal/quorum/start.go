@@ -6,6 +6,10 @@ func (q *Quorum) start() {
 	if q.moves > 0 {
 		return
 	}
+	if q.log.movedUp.Offset > 0 {
+		q.out.emit(DropPrefix{Start: q.log.movedUp})
+		q.history.dropPrefix(q.log.movedUp.Offset)
+	}
 	e := &q.election
 	switch last := q.log.lastEpoch(); {
 	case e.Epoch < last:

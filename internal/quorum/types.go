@@ -128,8 +128,10 @@ type SnapshotInfo struct {
 type LogState struct {
 	StartOffset Offset
 	EndOffset   Offset
-	Epochs      []EpochStart   // strictly increasing in both; the leader-epoch-checkpoint, cut to the log
-	Snapshots   []SnapshotInfo // ascending by offset; the 0-0 checkpoint is not among them
+	// Epochs is the leader-epoch-checkpoint, cut to the log: strictly increasing in both. Where it begins above StartOffset
+	// the engine moves the start up to a snapshot that is in between or behind, by DropPrefix.
+	Epochs    []EpochStart
+	Snapshots []SnapshotInfo // ascending by offset; the 0-0 checkpoint is not among them
 	// Control holds the KRaftVersion and KRaftVoters records of the 0-0 checkpoint (at offset -1), of the
 	// newest snapshot (at its end offset - 1) and of the whole log, in that order.
 	Control []ControlAt

@@ -67,6 +67,9 @@ func (c *checker) truncate(n *node, to quorum.Offset, k int) {
 	if end := c.w.endOf(n.disk.log[:k]); end != to {
 		c.fail("n%d cuts its log at %d, inside a batch that begins at %d", n.id, to, end)
 	}
+	if newest := len(n.disk.snapshots) - 1; k < n.disk.first || newest >= 0 && to < n.disk.snapshots[newest].id.Offset {
+		c.fail("n%d cuts its log at %d, below its start or its newest snapshot", n.id, to)
+	}
 	if to < n.committed {
 		c.fail("n%d cuts its log at %d, below its high watermark %d", n.id, to, n.committed)
 	}

@@ -22,16 +22,24 @@ type batch struct {
 type image struct {
 	directory uuid.UUID
 	election  *quorum.ElectionState
+	// log is whole, from the first batch ever; those below first are no longer in it, some snapshot has them.
 	log       []batchID
+	first     int
+	trimmed   int // where the log was said to begin: segments, and the start after a crash, follow later
+	snapshots []snapshotFile
 }
 
 // disk holds what is synced, and the writes since, in order. A crash keeps any prefix of those.
 type disk struct {
-	synced  image
-	log     []batchID // as the process sees it
-	writes  []write   // of the log, not yet synced
-	done    int       // writes synced so far
-	pending []quorum.PersistElection
+	synced    image
+	log       []batchID // as the process sees it
+	first     int
+	snapshots []snapshotFile
+	partID    quorum.OffsetAndEpoch // of a download
+	part      []byte
+	writes    []write // of the log, not yet synced
+	done      int     // writes synced so far
+	pending   []quorum.PersistElection
 }
 
 type write struct {
@@ -91,7 +99,25 @@ func (d *disk) crash(rng *rand.Rand) (states []quorum.ElectionState) {
 	if n := len(d.pending); n > 0 && rng.IntN(2) == 0 {
 		states = d.persisted(d.pending[rng.IntN(n)].Seq)
 	}
-	d.writes, d.pending = nil, nil
+	d.writes, d.pending, d.part = nil, nil, nil
 	d.log = append([]batchID(nil), d.synced.log...)
+	d.crashSnapshots(rng)
 	return states
+}
+
+// crashSnapshots: of the segments and snapshots to be deleted some are gone, so the log may begin earlier than it was
+// said to, though not where a snapshot is missing.
+func (d *disk) crashSnapshots(rng *rand.Rand) {
+	s := &d.synced
+	if s.trimmed = max(s.trimmed, d.first); s.trimmed > s.first {
+		s.first += rng.IntN(s.trimmed - s.first + 1)
+	}
+	kept := s.snapshots[:0:0]
+	for _, f := range s.snapshots {
+		live := len(d.snapshots) == 0 || f.id.Offset >= d.snapshots[0].id.Offset
+		if live || rng.IntN(2) == 0 {
+			kept = append(kept, f)
+		}
+	}
+	s.snapshots = kept
 }

@@ -14,8 +14,17 @@ func (w *world) plan() {
 		if together {
 			d = w.between(0, 20*time.Millisecond)
 		}
-		w.after(d, n.start)
+		if n.id >= w.s.voters && w.chance(0.3) { // a new one
+			d = w.between(0, w.s.faults)
+		}
+		w.after(d, func() {
+			if !n.up {
+				n.start()
+			}
+		})
 	}
+	w.planSnapshot()
+	w.planObserverWipe()
 	w.planWrite()
 	w.planFault()
 	w.planDescribe()
@@ -74,6 +83,19 @@ func (w *world) planWipe() {
 				w.wipe(w.nodes[i])
 			}
 		})
+	}
+}
+
+// planObserverWipe: an observer that lost its disk is none the worse.
+func (w *world) planObserverWipe() {
+	for _, n := range w.nodes[w.s.voters:] {
+		if w.chance(0.5) {
+			w.after(w.between(0, w.s.faults), func() {
+				if !w.healed {
+					w.wipe(n)
+				}
+			})
+		}
 	}
 }
 
@@ -174,7 +196,11 @@ func (w *world) faultCrash(n *node) {
 	}
 	w.tracef("FAULT n%d crashes", n.id)
 	n.crash()
-	w.after(w.between(0, 3*time.Second), func() {
+	away := 3 * time.Second
+	if w.s.snapshot > 0 && w.chance(0.2) { // long enough to be left behind
+		away = 10 * time.Second
+	}
+	w.after(w.between(0, away), func() {
 		if !n.up {
 			n.start()
 		}

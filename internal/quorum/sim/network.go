@@ -133,6 +133,12 @@ func (w *world) answer(n *node, e quorum.Reply) {
 
 // parse is the receiving driver's work: it checks and describes the batches.
 func (w *world) parse(m quorum.Message) quorum.Message {
+	if s, ok := m.(*quorum.FetchSnapshotResponse); ok && len(s.Data) > 0 && w.chance(w.s.drop/10) {
+		c := *s
+		c.Data = slices.Clone(s.Data)
+		c.Data[w.rng.IntN(len(c.Data))] ^= 1
+		return &c
+	}
 	f, ok := m.(*quorum.FetchResponse)
 	if !ok {
 		return m

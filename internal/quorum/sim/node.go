@@ -2,6 +2,8 @@ package sim
 
 import (
 	"encoding/binary"
+	"slices"
+	"sort"
 	"time"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
@@ -16,6 +18,7 @@ type node struct {
 	initialDirectory uuid.UUID
 	controller       bool
 	oldFetch         bool    // speaks Fetch before version 18
+	oldEpochsGone    bool    // its epoch cache is cut when its log's start moves, not when segments go
 	noPreVote        bool    // speaks Vote before version 2
 	drift            float64 // of its clock
 
@@ -30,6 +33,7 @@ type node struct {
 	wiped       bool      // its disk was lost at least once
 	lost        []batchID // what was on it: a leader may count an acknowledgement from before
 
+	installing  bool
 	accumulator accumulator
 	flushing    bool
 	flushNext   *quorum.Flush
@@ -65,6 +69,7 @@ func (n *node) start() {
 	n.disk.writes, n.disk.pending = nil, nil
 	n.accumulator, n.flushing, n.flushNext = accumulator{}, false, nil
 	n.committed, n.verified, n.tickAt = -1, 0, 0
+	n.open()
 
 	cfg := quorum.DefaultConfig()
 	cfg.ClusterID = "sim"
@@ -72,6 +77,7 @@ func (n *node) start() {
 	cfg.Endpoints, cfg.Listener = endpoints(n.id), "CONTROLLER"
 	cfg.Controller = n.controller
 	cfg.FormationSafe = w.s.formationSafe
+	cfg.FetchSnapshotMaxBytes = w.s.chunk
 	if !n.controller {
 		cfg.Endpoints = nil
 	}
@@ -92,6 +98,16 @@ func (n *node) start() {
 	n.step(quorum.Start{})
 }
 
+// open deletes what is below the log's start, and finishes an install.
+func (n *node) open() {
+	d := &n.disk
+	n.installing, d.part, d.first = false, nil, min(d.synced.first, len(d.log))
+	start := n.w.offsetAt(d.log, d.first)
+	d.snapshots = slices.DeleteFunc(slices.Clone(d.synced.snapshots), func(f snapshotFile) bool { return f.id.Offset < start })
+	d.synced.snapshots = d.snapshots
+	n.finishInstall()
+}
+
 // logState describes the log as opening it finds it.
 func (n *node) logState() quorum.LogState {
 	var s quorum.LogState
@@ -101,9 +117,19 @@ func (n *node) logState() quorum.LogState {
 			quorum.ControlAt{Offset: -1, Record: quorum.ControlRecord{KRaftVersion: &level}},
 			quorum.ControlAt{Offset: -1, Record: quorum.ControlRecord{Voters: &n.initial}})
 	}
-	for _, id := range n.disk.log {
+	s.StartOffset = n.w.offsetAt(n.disk.log, n.disk.first)
+	s.EndOffset = s.StartOffset
+	for _, f := range n.disk.snapshots {
+		s.Snapshots = append(s.Snapshots, f.info())
+	}
+	if k := len(n.disk.snapshots); k > 0 {
+		_, control, _ := n.w.decodeSnapshot(n.disk.snapshots[k-1])
+		s.Control = append(s.Control, control...)
+	}
+	for i, id := range n.disk.log[n.disk.first:] {
 		b := n.w.batches[id].info
-		if k := len(s.Epochs); k == 0 || s.Epochs[k-1].Epoch < b.Epoch {
+		trimmed := n.oldEpochsGone && n.disk.first+i < n.disk.synced.trimmed
+		if k := len(s.Epochs); !trimmed && (k == 0 || s.Epochs[k-1].Epoch < b.Epoch) {
 			s.Epochs = append(s.Epochs, quorum.EpochStart{Epoch: b.Epoch, Start: b.Base})
 		}
 		for i, r := range b.Control {
@@ -165,6 +191,12 @@ func (n *node) scheduleTick() {
 // carryOut is the driver: one case an effect.
 func (n *node) carryOut(e quorum.Effect) {
 	w := n.w
+	if n.installing {
+		switch e.(type) {
+		case quorum.Append, quorum.Truncate, quorum.Flush, quorum.Read, quorum.DropPrefix, quorum.WriteSnapshot, quorum.InstallSnapshot:
+			w.check.fail("n%d: %s while a snapshot is being installed", n.id, describeEffect(e))
+		}
+	}
 	switch e := e.(type) {
 	case quorum.PersistElection:
 		n.disk.pending = append(n.disk.pending, e)
@@ -181,6 +213,8 @@ func (n *node) carryOut(e quorum.Effect) {
 	case quorum.Read:
 		data := n.read(e)
 		n.later(w.between(0, w.s.fsync/4), func() { n.step(quorum.ReadDone{Token: e.Token, Data: data}) })
+	case quorum.ReadSnapshot, quorum.WriteSnapshot, quorum.AbandonSnapshot, quorum.InstallSnapshot, quorum.DropPrefix:
+		n.carryOutSnapshot(e)
 	case quorum.Send:
 		w.check.send(n, e)
 		w.transmit(n, e)
@@ -285,8 +319,12 @@ func (n *node) read(e quorum.Read) []byte {
 	if n.w.healed {
 		limit = 1 << 20
 	}
-	for _, id := range n.disk.log {
-		if n.w.batches[id].info.Last >= e.From && limit > 0 {
+	first := sort.Search(len(n.disk.log), func(i int) bool { return n.w.batches[n.disk.log[i]].info.Last >= e.From })
+	if first < n.disk.first {
+		n.w.check.fail("n%d reads from %d, its log begins at %d", n.id, e.From, n.w.offsetAt(n.disk.log, n.disk.first))
+	}
+	for _, id := range n.disk.log[first:] {
+		if limit > 0 {
 			data = binary.BigEndian.AppendUint32(data, uint32(id))
 			limit--
 		}

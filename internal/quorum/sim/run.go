@@ -17,6 +17,8 @@ type Result struct {
 	Committed int           // batches
 	Converged time.Duration // from healing to something new committed on every node
 	Elections int
+	Cleaned   int // logs begun at a snapshot
+	Installed int // logs replaced by one
 	Scenario  string
 	Trace     string // of a traced run
 }
@@ -40,6 +42,7 @@ func Run(seed uint64, trace bool) (res Result) {
 		default:
 			res.Violation = fmt.Sprintf("panic: %v\n%s", r, debug.Stack())
 		}
+		res.Cleaned, res.Installed = w.drops, w.installs
 		res.Events, res.Committed, res.Elections = w.steps, len(w.check.committed), len(w.check.leaders)
 		if story != nil {
 			res.Trace = story.String()
@@ -96,6 +99,9 @@ func (w *world) requireConverged() {
 		if !n.up {
 			w.check.fail("n%d is down %s after healing", n.id, healBound)
 		}
+		if start := w.offsetAt(n.disk.log, n.disk.first); !n.installing && n.q.Status().LogStartOffset != start {
+			w.check.fail("n%d has a log from %d, its disk from %d", n.id, n.q.Status().LogStartOffset, start)
+		}
 		lowest = min(lowest, n.committed)
 		s := n.q.Status()
 		states = append(states, fmt.Sprintf("n%d %s epoch %d leader %d hw %d end %d", n.id, s.Role, s.Epoch, s.LeaderID, s.HighWatermark, s.LogEndOffset))
@@ -108,11 +114,13 @@ func (w *world) requireConverged() {
 // Report plays seeds, at most until stop violations are found (0: all), and prints what make sim promises. It returns
 // the number of violations.
 func Report(seed0 uint64, seeds, stop, traceLines int, print func(format string, args ...any)) int {
-	events, violations, played := 0, 0, 0
+	events, violations, played, cleaned, installed := 0, 0, 0, 0, 0
 	for seed := seed0; seed < seed0+uint64(seeds) && (stop == 0 || violations < stop); seed++ {
 		res := Run(seed, false)
 		played++
 		events += res.Events
+		cleaned += res.Cleaned
+		installed += res.Installed
 		if res.Violation == "" {
 			continue
 		}
@@ -125,6 +133,7 @@ func Report(seed0 uint64, seeds, stop, traceLines int, print func(format string,
 		print("violation: seed=%d: %s\n  scenario: %s\n  replay: make sim SEEDS=1 SEED0=%d\n  the last %d lines of the story:\n%s\n",
 			seed, res.Violation, res.Scenario, seed, len(lines), strings.Join(lines, "\n"))
 	}
+	print("logs cleaned=%d replaced by snapshots=%d\n", cleaned, installed)
 	print("seeds=%d events=%d violations=%d\n", played, events, violations)
 	return violations
 }

@@ -22,6 +22,9 @@ type scenario struct {
 	churn             float64       // chance that a new leader is struck at once
 	strike            int           // the commit after which a follower that has it loses its disk and the leader falls; 0: none
 	refuse            float64       // chance that a dead node's port says so
+	snapshot          time.Duration // mean time between snapshots; 0: none
+	clean             float64       // chance that the log is then cleaned
+	chunk             int32         // bytes of a snapshot fetched at once
 	oldPeers          float64
 	drift             bool
 }
@@ -46,6 +49,9 @@ func newScenario(rng *rand.Rand) scenario {
 		refuse:       rate(0, 0.7, 1),
 		churn:        rate(0, 0, 0.3, 0.7, 0.9),
 	}
+	s.snapshot = pick(0, 50*time.Millisecond, 300*time.Millisecond, 2*time.Second)
+	s.clean = rate(0.1, 0.5, 1)
+	s.chunk = []int32{200, 1001, 1 << 20}[rng.IntN(3)]
 	s.formationSafe = s.kraftVersion > 0 && rng.IntN(2) == 0
 	if s.formationSafe {
 		s.wipes = (s.voters - 1) / 2
@@ -57,6 +63,6 @@ func newScenario(rng *rand.Rand) scenario {
 }
 
 func (s scenario) String() string {
-	return fmt.Sprintf("voters=%d observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d oldPeers=%g drift=%v",
-		s.voters, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.oldPeers, s.drift)
+	return fmt.Sprintf("voters=%d observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v",
+		s.voters, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift)
 }

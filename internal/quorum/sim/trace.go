@@ -37,6 +37,8 @@ func describeEffect(e quorum.Effect) string {
 		return fmt.Sprintf("send ~%d to %s(%d) %s", e.Correlation, e.To.Host, e.To.ID, describeMessage(e.Message))
 	case quorum.Reply:
 		return fmt.Sprintf("reply #%d %s", e.ReplyTo, describeMessage(e.Message))
+	case quorum.WriteSnapshot:
+		return fmt.Sprintf("write %d bytes of snapshot %s from %d", len(e.Data), e.ID, e.Position)
 	case quorum.Append:
 		return fmt.Sprintf("append [%d,%d) epoch %d", e.Base, e.End, e.Epoch)
 	}
@@ -50,7 +52,14 @@ func describeMessage(m quorum.Message) string {
 		if m.Diverging != nil {
 			s += fmt.Sprintf(" diverging %+v", *m.Diverging)
 		}
+		if m.Snapshot != nil {
+			s += fmt.Sprintf(" snapshot %s", *m.Snapshot)
+		}
 		return s
+	case *quorum.FetchSnapshotRequest:
+		return fmt.Sprintf("FetchSnapshotRequest replica %d epoch %d snapshot %s from %d", m.Replica.ID, m.Epoch, m.ID, m.Position)
+	case *quorum.FetchSnapshotResponse:
+		return fmt.Sprintf("FetchSnapshotResponse %s/%s leader %+v snapshot %s from %d, %d bytes of %d", m.TopError, m.Error, m.Leader, m.ID, m.Position, len(m.Data), m.Size)
 	case *quorum.FetchRequest:
 		return fmt.Sprintf("FetchRequest replica %d epoch %d offset %d/%d hw %d", m.Replica.ID, m.Epoch, m.FetchOffset, m.LastFetchedEpoch, m.HighWatermark)
 	case *quorum.BeginQuorumEpochRequest:
@@ -66,6 +75,12 @@ func describeMessage(m quorum.Message) string {
 func describeProposal(ev quorum.Event) string {
 	if p, ok := ev.(quorum.Propose); ok {
 		return fmt.Sprintf("propose %d batches in epoch %d", len(p.Batches), p.Epoch)
+	}
+	if r, ok := ev.(quorum.SnapshotInstalled); ok {
+		return fmt.Sprintf("snapshot installed %d: %v, %d bytes, %d control records", r.Token, r.OK, r.Size, len(r.Control))
+	}
+	if r, ok := ev.(quorum.SnapshotRead); ok {
+		return fmt.Sprintf("snapshot read %d: %d bytes, missing %v", r.Token, len(r.Data), r.Missing)
 	}
 	return fmt.Sprintf("%T%+v", ev, ev)
 }

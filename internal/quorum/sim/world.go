@@ -20,13 +20,15 @@ type world struct {
 	seq   uint64
 	steps int
 
-	nodes   []*node
-	batches []batch
-	cut     map[[2]int]bool // one-way: messages from, to
-	calls   map[uint64]call // requests delivered and not answered
-	replyTo uint64
-	healed  bool
-	values  uint64
+	nodes           []*node
+	batches         []batch
+	cut             map[[2]int]bool // one-way: messages from, to
+	calls           map[uint64]call // requests delivered and not answered
+	replyTo         uint64
+	healed          bool
+	values          uint64
+	sets            []quorum.VoterSet // in snapshots
+	drops, installs int
 
 	check *checker
 	trace *strings.Builder // nil: quiet
@@ -139,6 +141,7 @@ func newWorldOf(seed uint64, s scenario, trace *strings.Builder) *world {
 			n.drift = 0.98 + 0.04*w.rng.Float64()
 		}
 		n.oldFetch = w.chance(w.s.oldPeers)
+		n.oldEpochsGone = w.chance(0.5)
 		n.noPreVote = !w.s.formationSafe && w.chance(w.s.oldPeers)
 		n.disk.synced = image{directory: n.initialDirectory}
 		w.nodes = append(w.nodes, n)
