@@ -89,6 +89,9 @@ func (c *Config) checkTogether() error {
 	if err == nil {
 		err = c.checkOwn()
 	}
+	if err == nil {
+		err = c.checkQuorum()
+	}
 	return err
 }
 

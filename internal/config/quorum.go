@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -170,4 +171,28 @@ func ParseLive(data []byte, base Live) (Live, error) {
 		}
 	}
 	return base, nil
+}
+
+// checkQuorum holds the quorum's settings against the roles, as Kafka does.
+func (c *Config) checkQuorum() error {
+	if c.Bool(QuorumAutoJoin) && !c.IsController() {
+		way := "only a controller can join the voters: remove it"
+		return &Error{Key: QuorumAutoJoin, Value: c.String(QuorumAutoJoin), Reason: way, Way: way}
+	}
+	voters, err := c.QuorumVoters()
+	if err != nil || len(voters) == 0 {
+		return err
+	}
+	votes := slices.ContainsFunc(voters, func(a Address) bool { return a.ID == c.NodeID() })
+	way := ""
+	switch {
+	case c.IsController() && !votes:
+		way = fmt.Sprintf("must name this controller, node.id %d", c.NodeID())
+	case !c.IsController() && votes:
+		way = fmt.Sprintf("must not name node.id %d, which is no controller", c.NodeID())
+	}
+	if way != "" {
+		return &Error{Key: QuorumVoters, Value: c.String(QuorumVoters), Reason: way, Way: way}
+	}
+	return nil
 }

@@ -92,6 +92,7 @@ func quorumConfig(c *config.Config, listeners *config.ListenerSet, id Identity) 
 	q.AppendLinger = ms(c.Int64(config.QuorumAppendLingerMs))
 	q.FetchMaxBytes = int32(c.Int64(config.QuorumFetchMaxBytes))
 	q.FetchSnapshotMaxBytes = int32(c.Int64(config.QuorumFetchSnapshotMaxBytes))
+	q.AutoJoin = c.Bool(config.QuorumAutoJoin)
 	q.FormationSafe = c.Bool(config.KraftFormationSafe)
 	q.KRaftVersions = quorum.VersionRange{Min: minKRaftVersion, Max: maxKRaftVersion}
 	return q, nil

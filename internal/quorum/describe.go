@@ -31,19 +31,10 @@ func (q *Quorum) describe(resp *DescribeQuorumResponse) {
 		resp.Voters = append(resp.Voters, s)
 	}
 	for _, p := range rs.sortedObservers() {
-		resp.Observers = append(resp.Observers, p.state(q.now))
+		s := p.state(q.now)
+		if p.key == q.local {
+			s.LogEndOffset, s.LastFetch, s.LastCaughtUp = q.log.end, 0, 0
+		}
+		resp.Observers = append(resp.Observers, s)
 	}
-}
-
-// handleUpdateVoter answers UpdateRaftVoter, which Apache Kafka voters send about a fetch timeout after they followed a
-// leader. Voter changes are not there yet; UNSUPPORTED_VERSION is the one refusal that the sender takes for an answer
-// (any other is repeated for ever, INVALID_REQUEST makes it exit: pitfall 31).
-func (q *Quorum) handleUpdateVoter(r Request, m *UpdateVoterRequest) {
-	err := UnsupportedVersion
-	if m.ClusterID != nil && q.cfg.ClusterID != "" && *m.ClusterID != q.cfg.ClusterID {
-		err = InconsistentClusterID
-	} else if e := q.checkLeader(m.Epoch); e != NoError {
-		err = e
-	}
-	q.reply(r, &UpdateVoterResponse{q.answer(r.Listener, NoError, err)})
 }

@@ -22,6 +22,7 @@
 //	InstallSnapshot   SnapshotInstalled     snapshot and empty log are on disk, or the download was damaged
 //	Send              Response, SendFailed  the peer's answer, or why there is none
 //	ReplaceDirectory  DirectoryReplaced     meta.properties holds the new directory id, durably
+//	ProposeControl    Propose               the records, as one control batch, have their offsets
 //
 // Completions carry the effect's own number. PersistElection and Flush may be combined: carrying out
 // number 7 and reporting only 7 reports everything below it as well. A log or quorum-state write that fails
@@ -41,6 +42,14 @@
 // The state machine makes snapshots and the driver decides when to clean (SnapshotCreated, CleanTo); the engine decides
 // whether they fit the log, who is sent to one, and when a downloaded one replaces the log. A download is dropped with the
 // role it began in; an install is waited for, and until it is done the node fetches nothing and begins no election.
+//
+// # Voter changes
+//
+// Offsets have one allocator, the driver's accumulator, and control records pass through it: for a change of the voters
+// the leader emits ProposeControl, and the records come back inside a Propose, behind whatever was prepared before
+// them, with BatchInfo.Control set. Only then are they in the log and the new set in force. The driver must not drop
+// them while this node leads in that epoch: the engine begins no other change before they are back. (The first records of
+// an epoch, LeaderChange among them, need no allocator: they precede LeaderChanged, which opens it.)
 //
 // An instance id, where a process runs many, belongs to the driver: one Quorum is one instance.
 package quorum

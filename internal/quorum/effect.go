@@ -27,6 +27,14 @@ type Append struct {
 	Control []ControlRecord
 }
 
+// ProposeControl: give these records, as one control batch, the next offsets of this leader epoch, behind all that
+// is prepared already, and hand them back in a Propose with BatchInfo.Control set to them. It is not to be refused
+// for lack of room: as long as this node leads in Epoch the engine waits for it, and begins no other change.
+type ProposeControl struct {
+	Epoch   Epoch
+	Records []ControlRecord
+}
+
 // Truncate: cut the log to end at To, before the next effect; also the epoch cache.
 type Truncate struct{ To Offset }
 
@@ -140,6 +148,7 @@ const (
 
 func (PersistElection) effect()  {}
 func (Append) effect()           {}
+func (ProposeControl) effect()   {}
 func (Truncate) effect()         {}
 func (Flush) effect()            {}
 func (Read) effect()             {}

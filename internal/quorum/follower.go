@@ -10,10 +10,13 @@ type followerState struct {
 
 	refusals int     // connections to the leader refused or reset in a row
 	earlyAt  Instant // pre-vote then, long before fetchDeadline; 0: no reason to
+
+	voterSetAt Instant // next look whether the leader is to be told something about the voter set
+	toldLeader bool    // this leader has answered UpdateRaftVoter
 }
 
 func (q *Quorum) newFollower() followerState {
-	return followerState{fetchDeadline: q.now + q.cfg.FetchTimeout}
+	return followerState{fetchDeadline: q.now + q.cfg.FetchTimeout, voterSetAt: q.now + q.cfg.FetchTimeout}
 }
 
 // becomeFollower follows a leader newly known. A vote is kept within its epoch. Only a new epoch must be on disk before
@@ -51,5 +54,7 @@ func (q *Quorum) pollFollower() {
 		q.follower.askAround = !q.follower.askAround // leader and bootstrap servers by turns (KAFKA-19354, KAFKA-20514)
 		q.follower.fetchDeadline = q.now + q.cfg.FetchTimeout
 	}
-	q.pollFetch()
+	if !q.pollVoterSet() {
+		q.pollFetch()
+	}
 }

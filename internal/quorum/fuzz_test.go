@@ -31,6 +31,7 @@ type fuzzer struct {
 	open map[uint64]bool
 	next uint64
 
+	control *ProposeControl // asked for and not yet handed back
 	sent    []Send
 	reads   []Read
 	flushes []uint64
@@ -81,7 +82,8 @@ func (z *fuzzer) run() {
 	cfg.NodeID, cfg.DirectoryID = 1, uuid.UUID{0: 1}
 	cfg.Endpoints = []Endpoint{{"CONTROLLER", "n1", 1}}
 	cfg.Listener, cfg.Controller = "CONTROLLER", true
-	cfg.FormationSafe = z.byte()%2 == 0
+	flags := z.byte()
+	cfg.FormationSafe, cfg.AutoJoin = flags%2 == 0, flags%4 < 2
 	cfg.BootstrapServers = []Node{{Host: "b", Port: 2}}
 	var voters []Voter
 	for i := range 1 + int(z.byte()%4) {
@@ -121,6 +123,12 @@ func (z *fuzzer) event() Event {
 	case 5, 6:
 		return z.answerToSend()
 	case 7:
+		if c := z.control; c != nil && z.byte()%4 != 0 {
+			z.control = nil
+			base := z.q.Status().LogEndOffset
+			return Propose{Epoch: c.Epoch, Data: []byte{1}, Batches: []BatchInfo{
+				{Base: base, Last: base + Offset(len(c.Records)) - 1, Epoch: c.Epoch, Size: 1, Control: c.Records}}}
+		}
 		return Propose{Epoch: z.q.Status().Epoch, Batches: z.batches(), Data: make([]byte, int(z.byte()%4))}
 	case 8:
 		switch z.byte() % 16 {
@@ -163,6 +171,14 @@ func (z *fuzzer) answerToSend() Event {
 			Batches: b, Data: make([]byte, max(0, min(64, sizeOf(b)))), Corrupt: z.byte()%8 == 0}}
 	case *BeginQuorumEpochRequest:
 		return Response{s.Correlation, &BeginQuorumEpochResponse{a}}
+	case *ApiVersionsRequest:
+		return Response{s.Correlation, &ApiVersionsResponse{ErrorCode(z.byte() % 2 * 35), []*VersionRange{nil, {0, 1}, {0, 1}, {2, 1}}[z.byte()%4]}}
+	case *UpdateVoterRequest:
+		return Response{s.Correlation, &UpdateVoterResponse{a}}
+	case *AddVoterRequest:
+		return Response{s.Correlation, &AddVoterResponse{Error: a.Error}}
+	case *RemoveVoterRequest:
+		return Response{s.Correlation, &RemoveVoterResponse{Error: a.Error}}
 	}
 	return Response{s.Correlation, &EndQuorumEpochResponse{a}}
 }
@@ -197,10 +213,16 @@ func (z *fuzzer) request() Message {
 		return &FetchRequest{Replica: z.key(), Epoch: Epoch(z.small()), FetchOffset: Offset(z.small()), LastFetchedEpoch: Epoch(z.small()),
 			MaxWait: time.Duration(z.small()), MaxBytes: int32(z.small()), HighWatermark: Offset(z.small())}
 	}
-	if z.byte()%2 == 0 {
+	endpoints := []Endpoint{{"CONTROLLER", "x", 1}}[:min(1, z.byte()%4)]
+	switch z.byte() % 4 {
+	case 0:
+		return &AddVoterRequest{Voter: z.key(), Endpoints: endpoints, AckWhenCommitted: z.byte()%2 == 0}
+	case 1:
+		return &RemoveVoterRequest{Voter: z.key()}
+	case 2:
 		return &DescribeQuorumRequest{}
 	}
-	return &UpdateVoterRequest{Epoch: Epoch(z.small()), Voter: Voter{Key: z.key()}}
+	return &UpdateVoterRequest{Epoch: Epoch(z.small()), Voter: Voter{Key: z.key(), Endpoints: endpoints, Supported: VersionRange{0, int16(z.byte() % 3)}}}
 }
 
 func (z *fuzzer) step(ev Event) {
@@ -232,6 +254,11 @@ func (z *fuzzer) effect(e Effect) {
 			z.t.Fatalf("append [%d,%d) to a log that ends at %d", e.Base, e.End, z.end)
 		}
 		z.end = e.End
+	case ProposeControl:
+		if z.control != nil && z.control.Epoch == e.Epoch {
+			z.t.Fatalf("a second control batch is asked for in epoch %d", e.Epoch)
+		}
+		z.control = &e
 	case Truncate:
 		if e.To >= z.end || e.To < z.hw {
 			z.t.Fatalf("truncate a log of %d to %d, high watermark %d", z.end, e.To, z.hw)

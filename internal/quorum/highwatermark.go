@@ -23,6 +23,7 @@ func (q *Quorum) advanceHighWatermark() {
 	}
 	q.hw = hw
 	q.commit(hw)
+	q.completeVoterChange()
 	q.wakeForNews()
 }
 

@@ -91,6 +91,14 @@ func (h *history) fromBootstrap() bool {
 	return n > 0 && h.voters[n-1].offset < 0
 }
 
+// votersOffset is where the record of the set in force stands: -1 for the 0-0 checkpoint; false for static voters.
+func (h *history) votersOffset() (Offset, bool) {
+	if n := len(h.voters); n > 0 {
+		return h.voters[n-1].offset, true
+	}
+	return UnknownOffset, false
+}
+
 func (h *history) kraftVersion() int16 {
 	if n := len(h.versions); n > 0 {
 		return h.versions[n-1].level

@@ -22,6 +22,11 @@ type leaderState struct {
 
 	handover         bool // no more writes: resign when a voter has everything, or at handoverDeadline
 	handoverDeadline Instant
+
+	change   *voterChange    // voter_change.go
+	proposed []ControlRecord // asked for and not yet back: no other change may begin
+	votersAt Offset          // of the voters record that replicas follows
+	told     VoterSet        // kraft.version 0: the static voters as they describe themselves
 }
 
 func (l *leaderState) deadlines(soonest func(Instant)) {
@@ -32,6 +37,9 @@ func (l *leaderState) deadlines(soonest func(Instant)) {
 	}
 	if l.handover {
 		soonest(l.handoverDeadline)
+	}
+	if l.change != nil {
+		soonest(l.change.deadline)
 	}
 }
 
@@ -54,6 +62,8 @@ func (q *Quorum) becomeLeader() {
 		begin:         map[NodeID]bool{},
 		observersNext: q.now,
 	}
+	q.leader.votersAt, _ = q.history.votersOffset()
+	q.leader.told, _ = q.voters().updatedByID(q.selfAsVoter())
 	q.note(NoteInfo, "leader of epoch %d from offset %d, elected by %v of %v", epoch, q.log.end, granting, q.tally.voters)
 	q.failParked() // left from an earlier leadership
 	q.appendControl(q.firstRecords(granting))
@@ -76,18 +86,10 @@ func (q *Quorum) firstRecords(granting []NodeID) []ControlRecord {
 
 // withOwnEntry puts this node's endpoints and versions into its voter entry, if they differ.
 func (q *Quorum) withOwnEntry(set VoterSet) (VoterSet, bool) {
-	mine, ok := set.ByID(q.local.ID)
-	if !ok || mine.Key != q.local || len(q.cfg.Endpoints) == 0 ||
-		slices.Equal(mine.Endpoints, q.cfg.Endpoints) && mine.Supported == q.cfg.KRaftVersions {
+	if len(q.cfg.Endpoints) == 0 {
 		return set, false
 	}
-	voters := slices.Clone(set.Voters())
-	for i := range voters {
-		if voters[i].Key == q.local {
-			voters[i] = Voter{Key: q.local, Endpoints: q.cfg.Endpoints, Supported: q.cfg.KRaftVersions}
-		}
-	}
-	return NewVoterSet(voters...), true
+	return set.Updated(q.selfAsVoter())
 }
 
 // appendControl appends one control batch of this epoch.
@@ -111,7 +113,15 @@ func (q *Quorum) propose(p Propose) {
 		q.out.emit(ProposeRejected{Epoch: p.Epoch})
 		return
 	}
+	if !q.controlAllowed(p.Batches) {
+		q.note(NoteError, "a control batch was proposed that was not asked for: %s", describe(p.Batches))
+		q.out.emit(ProposeRejected{Epoch: p.Epoch})
+		return
+	}
 	q.appendBatches(p.Batches, p.Data)
+	if slices.ContainsFunc(p.Batches, func(b BatchInfo) bool { return b.Control != nil }) {
+		q.controlAppended()
+	}
 	q.flush()
 	q.afterLeaderAppend()
 }
@@ -146,7 +156,9 @@ func sizeOf(batches []BatchInfo) (n int) {
 }
 
 func (q *Quorum) afterLeaderAppend() {
-	q.leader.replicas.update(q.voters())
+	if at, _ := q.history.votersOffset(); at != q.leader.votersAt {
+		q.useVoters()
+	}
 	q.wakeForNews()
 }
 
@@ -167,6 +179,11 @@ func (q *Quorum) pollLeader() {
 		q.note(NoteWarn, "resigning from epoch %d: no majority has fetched for %s", q.election.Epoch, q.checkQuorumTimeout())
 		q.becomeResigned(q.successors())
 		return
+	}
+	q.expireVoterChange()
+	if q.votedOut() && !l.handover {
+		q.note(NoteInfo, "not among the committed voters %s: handing over epoch %d", q.voters(), q.election.Epoch)
+		l.handover, l.handoverDeadline = true, q.now+q.cfg.HandoverTimeout
 	}
 	if l.handover && (q.successorReady() || l.handoverDeadline <= q.now) {
 		q.becomeResigned(q.successors())

@@ -150,6 +150,50 @@ type UpdateVoterRequest struct {
 // UpdateVoterResponse answers UpdateVoterRequest. Its error is Answer.Error (the RPC has a single one).
 type UpdateVoterResponse struct{ Answer }
 
+// AddVoterRequest asks the leader to add a voter (KIP-853).
+type AddVoterRequest struct {
+	ClusterID *string
+	Voter     ReplicaKey
+	Endpoints []Endpoint // one for the leader's first controller listener is needed
+	// AckWhenCommitted: answer when the new set is committed, not when its record is in the log. True before
+	// version 1, which can't drop it: the sender of false must be able to fetch (KIP-1186).
+	AckWhenCommitted bool
+}
+
+// AddVoterResponse answers AddVoterRequest. Text is for people; empty on success.
+type AddVoterResponse struct {
+	Error ErrorCode
+	Text  string
+}
+
+// RemoveVoterRequest asks the leader to remove the voter with exactly this key (KIP-853).
+type RemoveVoterRequest struct {
+	ClusterID *string
+	Voter     ReplicaKey
+}
+
+// RemoveVoterResponse answers RemoveVoterRequest.
+type RemoveVoterResponse struct {
+	Error ErrorCode
+	Text  string
+}
+
+// ApiVersionsRequest asks a voter to be for its features. Version 4 is needed: before it kraft.version, whose range begins
+// at 0, is left out of the answer. The engine sends it and never receives it.
+type ApiVersionsRequest struct{}
+
+// ApiVersionsResponse answers ApiVersionsRequest.
+type ApiVersionsResponse struct {
+	Error        ErrorCode
+	KRaftVersion *VersionRange // supported kraft.version; nil: not among the features
+}
+
+func (*AddVoterRequest) message()          {}
+func (*AddVoterResponse) message()         {}
+func (*RemoveVoterRequest) message()       {}
+func (*RemoveVoterResponse) message()      {}
+func (*ApiVersionsRequest) message()       {}
+func (*ApiVersionsResponse) message()      {}
 func (*VoteRequest) message()              {}
 func (*VoteResponse) message()             {}
 func (*BeginQuorumEpochRequest) message()  {}

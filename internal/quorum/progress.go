@@ -78,6 +78,9 @@ func (r *replicas) update(set VoterSet) {
 		}
 	}
 	for _, p := range old {
+		if _, votes := set.ByID(p.key.ID); votes && p.key.DirectoryID.IsZero() {
+			continue // static voters have just got their directory ids: this entry says nothing of one of them
+		}
 		r.observers[p.key] = p
 	}
 }

@@ -167,6 +167,10 @@ func (q *Quorum) handleRequest(r Request) {
 		q.handleDescribe(r)
 	case *UpdateVoterRequest:
 		q.handleUpdateVoter(r, m)
+	case *AddVoterRequest:
+		q.handleAddVoter(r, m)
+	case *RemoveVoterRequest:
+		q.handleRemoveVoter(r, m)
 	}
 }
 
@@ -193,7 +197,12 @@ func (q *Quorum) pollRole() {
 	}
 	if q.soleVoter() && q.shutdown == notShuttingDown {
 		switch q.role {
-		case Unattached, Follower, Resigned:
+		case Follower: // of a leader that removes itself: it leaves by itself
+			if q.follower.hasFetched && !q.follower.leaderResigned {
+				break
+			}
+			fallthrough
+		case Unattached, Resigned:
 			q.becomeProspective()
 			return
 		}
@@ -217,6 +226,7 @@ func (q *Quorum) pollRole() {
 // enter changes the role. Requests under way are forgotten, and with them their answers (pitfall: late responses).
 func (q *Quorum) enter(r Role) {
 	if q.role == Leader {
+		q.leaveChange()
 		q.leader = nil
 	}
 	q.role = r
@@ -253,6 +263,9 @@ func (q *Quorum) nextDeadline() Instant {
 		soonest(q.follower.fetchDeadline)
 		if q.follower.earlyAt > 0 && q.isVoter() {
 			soonest(q.follower.earlyAt)
+		}
+		if len(q.cfg.Endpoints) > 0 {
+			soonest(q.follower.voterSetAt)
 		}
 	case Leader:
 		q.leader.deadlines(soonest)

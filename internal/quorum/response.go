@@ -39,6 +39,14 @@ func (q *Quorum) handleSendFailed(ev SendFailed) {
 	if vote, ok := c.request.(*VoteRequest); ok && vote.PreVote && code == UnsupportedVersion {
 		q.preVoteUnsupported()
 	}
+	switch c.request.(type) {
+	case *ApiVersionsRequest:
+		q.probeFailed(ev.Correlation, code)
+	case *UpdateVoterRequest:
+		if code == UnsupportedVersion { // it has no such API: an answer, like the error
+			q.handleUpdateVoterResponse(&UpdateVoterResponse{Answer{Error: UnsupportedVersion}})
+		}
+	}
 	if q.moves == moves {
 		q.backOff(c.to)
 	}
@@ -46,6 +54,14 @@ func (q *Quorum) handleSendFailed(ev SendFailed) {
 
 // dispatchResponse reports whether the destination may be asked again at once.
 func (q *Quorum) dispatchResponse(c connection, m Message) bool {
+	switch resp := m.(type) {
+	case *ApiVersionsResponse:
+		return q.handleProbe(c, resp)
+	case *AddVoterResponse:
+		return q.handleJoinResponse(resp.Error, resp.Text)
+	case *RemoveVoterResponse:
+		return q.handleJoinResponse(resp.Error, resp.Text)
+	}
 	r, ok := m.(response)
 	if !ok {
 		return false
@@ -54,7 +70,11 @@ func (q *Quorum) dispatchResponse(c connection, m Message) bool {
 		q.preVoteUnsupported()
 		return false
 	}
-	if !q.commonResponse(c, r.Common()) {
+	common := *r.Common()
+	if _, ok := m.(*UpdateVoterResponse); ok && common.Error == UnsupportedVersion {
+		common.Error = NoError // an answer, not a failure: pitfall 31
+	}
+	if !q.commonResponse(c, &common) {
 		return false
 	}
 	switch resp := m.(type) {
@@ -74,6 +94,8 @@ func (q *Quorum) dispatchResponse(c connection, m Message) bool {
 		if req, ok := c.request.(*FetchSnapshotRequest); ok {
 			return q.handleFetchSnapshotResponse(req, resp)
 		}
+	case *UpdateVoterResponse:
+		return q.handleUpdateVoterResponse(resp)
 	}
 	return false
 }

@@ -22,20 +22,22 @@ func readFile(t *testing.T, name string) string {
 
 // env is a cluster under a script's hand: every message waits until it is delivered, every clock until it is moved.
 type env struct {
-	t       *testing.T
-	nodes   map[int]*scriptNode
-	ids     []int
-	initial quorum.VoterSet
-	static  bool
-	safe    bool
-	chunk   int // of FetchSnapshot
-	wire    []envelope
-	cut     map[[2]int]bool
-	batches []quorum.BatchInfo
-	calls   map[uint64]envelope // open requests
-	replyTo uint64
-	out     strings.Builder
-	quiet   bool
+	t           *testing.T
+	nodes       map[int]*scriptNode
+	ids         []int
+	initial     quorum.VoterSet
+	static      bool
+	safe        bool
+	controllers bool // observers are controllers
+	join        bool // controllers add themselves
+	chunk       int  // of FetchSnapshot
+	wire        []envelope
+	cut         map[[2]int]bool
+	batches     []quorum.BatchInfo
+	calls       map[uint64]envelope // open requests
+	replyTo     uint64
+	out         strings.Builder
+	quiet       bool
 }
 
 // envelope is a message on its way.
@@ -43,6 +45,7 @@ type envelope struct {
 	from, to    int
 	correlation uint64
 	message     quorum.Message
+	host        string // the address it was sent to; "" for answers
 	answer      bool
 	life        int // of the node that asked
 }
@@ -64,7 +67,13 @@ type scriptNode struct {
 	next      quorum.Offset
 	epoch     quorum.Epoch
 	observer  bool
+	member    bool           // formatted with the 0-0 checkpoint of the initial voters
+	address   string         // what comes after "node1" in its host name
+	old       bool           // supports no kraft.version but 0
+	self      []quorum.Event // what the driver has to hand back at once
 }
+
+func (n *scriptNode) host() string { return fmt.Sprintf("node%d%s", n.id, n.address) }
 
 func directory(id, n int) uuid.UUID {
 	return uuid.UUID{0: byte(id), 1: byte(n), 15: 0xff}
@@ -74,7 +83,7 @@ func newEnv(t *testing.T, voters, observers int, static, safe bool) *env {
 	e := &env{t: t, nodes: map[int]*scriptNode{}, static: static, safe: safe, cut: map[[2]int]bool{}, calls: map[uint64]envelope{}}
 	var set []quorum.Voter
 	for id := 1; id <= voters+observers; id++ {
-		n := &scriptNode{id: id, directory: directory(id, 1), observer: id > voters}
+		n := &scriptNode{id: id, directory: directory(id, 1), observer: id > voters, member: id <= voters && !static}
 		e.nodes[id] = n
 		e.ids = append(e.ids, id)
 		if n.observer {
@@ -95,6 +104,8 @@ func scriptEndpoints(id int) []quorum.Endpoint {
 	return []quorum.Endpoint{{Listener: "CONTROLLER", Host: fmt.Sprintf("node%d", id), Port: 9093}}
 }
 
+func (e *env) controller(n *scriptNode) bool { return !n.observer || e.controllers }
+
 func (e *env) printf(format string, args ...any) {
 	if !e.quiet {
 		fmt.Fprintf(&e.out, format+"\n", args...)
@@ -105,9 +116,12 @@ func (e *env) start(id int) {
 	n := e.nodes[id]
 	cfg := quorum.DefaultConfig()
 	cfg.ClusterID, cfg.NodeID, cfg.DirectoryID = "script", quorum.NodeID(id), n.directory
-	cfg.Listener, cfg.Controller, cfg.FormationSafe = "CONTROLLER", !n.observer, e.safe
-	if !n.observer {
-		cfg.Endpoints = scriptEndpoints(id)
+	if n.old {
+		cfg.KRaftVersions.Max = 0
+	}
+	cfg.Listener, cfg.Controller, cfg.FormationSafe, cfg.AutoJoin = "CONTROLLER", e.controller(n), e.safe, e.join
+	if cfg.Controller {
+		cfg.Endpoints = []quorum.Endpoint{{Listener: "CONTROLLER", Host: n.host(), Port: 9093}}
 	}
 	if e.chunk > 0 {
 		cfg.FetchSnapshotMaxBytes = int32(e.chunk)
@@ -128,7 +142,7 @@ func (e *env) start(id int) {
 
 func (e *env) logState(n *scriptNode) (s quorum.LogState) {
 	level := int16(1)
-	if !e.static && !n.observer {
+	if n.member {
 		s.Control = []quorum.ControlAt{
 			{Offset: -1, Record: quorum.ControlRecord{KRaftVersion: &level}},
 			{Offset: -1, Record: quorum.ControlRecord{Voters: &e.initial}},
@@ -155,6 +169,11 @@ func (e *env) step(n *scriptNode, ev quorum.Event) {
 	e.printChange(n, before, n.q.Status())
 	for _, f := range fx {
 		e.carryOut(n, f)
+	}
+	for len(n.self) > 0 {
+		ev := n.self[0]
+		n.self = n.self[1:]
+		e.step(n, ev)
 	}
 	for len(n.reads) > 0 {
 		ev := n.reads[0]
@@ -184,6 +203,12 @@ func (e *env) carryOut(n *scriptNode, f quorum.Effect) {
 		n.due = append(n.due, quorum.ElectionPersisted{Seq: f.Seq})
 	case quorum.Append:
 		e.append(n, f)
+	case quorum.ProposeControl:
+		last := n.next + quorum.Offset(len(f.Records)) - 1
+		e.batches = append(e.batches, quorum.BatchInfo{Base: n.next, Last: last, Epoch: f.Epoch, Size: 4, Control: f.Records})
+		i := len(e.batches) - 1
+		n.next = last + 1
+		n.self = append(n.self, quorum.Propose{Epoch: f.Epoch, Batches: e.batches[i:], Data: binary.BigEndian.AppendUint32(nil, uint32(i))})
 	case quorum.Truncate:
 		e.printf("  %d  cuts its log at %d", n.id, f.To)
 		k := len(n.log)
@@ -260,7 +285,7 @@ func (e *env) send(n *scriptNode, f quorum.Send) {
 	var to int
 	_, err := fmt.Sscanf(f.To.Host, "node%d", &to)
 	require.NoError(e.t, err)
-	e.wire = append(e.wire, envelope{from: n.id, to: to, correlation: f.Correlation, message: f.Message, life: n.life})
+	e.wire = append(e.wire, envelope{from: n.id, to: to, host: f.To.Host, correlation: f.Correlation, message: f.Message, life: n.life})
 }
 
 // deliver carries messages between the given nodes (all, if none are) until nothing is on its way.
@@ -282,7 +307,7 @@ func (e *env) deliver(between map[int]bool) {
 
 func (e *env) deliverOne(m envelope) {
 	to := e.nodes[m.to]
-	if !to.up || e.cut[[2]int{m.from, m.to}] || m.answer && to.life != m.life {
+	if !to.up || e.cut[[2]int{m.from, m.to}] || m.answer && to.life != m.life || !m.answer && m.host != to.host() {
 		if !m.answer {
 			e.printf("%d → %d  lost: %s", m.from, m.to, e.messageString(m.message))
 			if from := e.nodes[m.from]; from.up && from.life == m.life {
@@ -294,6 +319,11 @@ func (e *env) deliverOne(m envelope) {
 	e.printf("%d → %d  %s", m.from, m.to, e.messageString(m.message))
 	if m.answer {
 		e.step(to, quorum.Response{Correlation: m.correlation, Message: e.parse(m.message)})
+		return
+	}
+	if _, ok := m.message.(*quorum.ApiVersionsRequest); ok { // answered beside the engine
+		e.wire = append(e.wire, envelope{from: m.to, to: m.from, correlation: m.correlation, answer: true, life: m.life,
+			message: &quorum.ApiVersionsResponse{KRaftVersion: to.versions()}})
 		return
 	}
 	e.replyTo++
@@ -311,4 +341,11 @@ func (e *env) parse(m quorum.Message) quorum.Message {
 		c.Batches = append(c.Batches, e.batches[binary.BigEndian.Uint32(data)])
 	}
 	return &c
+}
+
+func (n *scriptNode) versions() *quorum.VersionRange {
+	if n.old {
+		return nil
+	}
+	return &quorum.VersionRange{Min: 0, Max: 1}
 }

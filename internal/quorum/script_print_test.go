@@ -2,6 +2,7 @@ package quorum_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
@@ -27,7 +28,7 @@ func controlString(records []quorum.ControlRecord) string {
 		case r.KRaftVersion != nil:
 			kinds = append(kinds, fmt.Sprintf("KRaftVersion %d", *r.KRaftVersion))
 		case r.Voters != nil:
-			kinds = append(kinds, fmt.Sprintf("KRaftVoters %v", r.Voters.IDs()))
+			kinds = append(kinds, "KRaftVoters "+votersString(*r.Voters))
 		}
 	}
 	if kinds == nil {
@@ -35,6 +36,32 @@ func controlString(records []quorum.ControlRecord) string {
 	}
 	return ": " + strings.Join(kinds, ", ")
 }
+
+// votersString names voters by id; one on its second disk has a mark.
+func votersString(s quorum.VoterSet) string {
+	var names []string
+	for _, v := range s.Voters() {
+		names = append(names, keyString(v.Key))
+	}
+	return fmt.Sprint(names)
+}
+
+func keyString(k quorum.ReplicaKey) string {
+	if k.DirectoryID.IsZero() {
+		return fmt.Sprint(k.ID)
+	}
+	return fmt.Sprint(k.ID) + strings.Repeat("'", int(k.DirectoryID[1])-1)
+}
+
+func refusalString(code quorum.ErrorCode, text string) string {
+	if text == "" {
+		return code.String()
+	}
+	return fmt.Sprintf("%s: %s", code, directoryIDs.ReplaceAllString(text, ""))
+}
+
+// directoryIDs are of no interest in a story.
+var directoryIDs = regexp.MustCompile("@[-_A-Za-z0-9]{22}")
 
 func (e *env) printChange(n *scriptNode, before, after quorum.Status) {
 	if before.Role != after.Role || before.Epoch != after.Epoch || before.LeaderID != after.LeaderID || before.Voter != after.Voter {
@@ -123,6 +150,24 @@ func (e *env) messageString(m quorum.Message) string {
 		return out + fmt.Sprintf(", snapshot %s, bytes %d to %d of %d", m.ID, m.Position, m.Position+int64(len(m.Data))-1, m.Size)
 	case *quorum.DescribeQuorumResponse:
 		return describeString(m)
+	case *quorum.AddVoterRequest:
+		return fmt.Sprintf("AddRaftVoter: %s, acknowledged when committed %v", keyString(m.Voter), m.AckWhenCommitted)
+	case *quorum.AddVoterResponse:
+		return "AddRaftVoter answer: " + refusalString(m.Error, m.Text)
+	case *quorum.RemoveVoterRequest:
+		return "RemoveRaftVoter: " + keyString(m.Voter)
+	case *quorum.RemoveVoterResponse:
+		return "RemoveRaftVoter answer: " + refusalString(m.Error, m.Text)
+	case *quorum.ApiVersionsRequest:
+		return "ApiVersions"
+	case *quorum.ApiVersionsResponse:
+		if m.KRaftVersion == nil {
+			return "ApiVersions answer: no kraft.version"
+		}
+		return fmt.Sprintf("ApiVersions answer: kraft.version %d to %d", m.KRaftVersion.Min, m.KRaftVersion.Max)
+	case *quorum.UpdateVoterRequest:
+		return fmt.Sprintf("UpdateRaftVoter: %s at %s, kraft.version %d to %d, epoch %d", keyString(m.Voter.Key), m.Voter.Endpoints[0].Host,
+			m.Voter.Supported.Min, m.Voter.Supported.Max, m.Epoch)
 	case *quorum.UpdateVoterResponse:
 		return "UpdateRaftVoter answer: " + answerString(&m.Answer)
 	}
@@ -154,7 +199,7 @@ func describeString(m *quorum.DescribeQuorumResponse) string {
 	}
 	out += fmt.Sprintf(", high watermark %d", m.HighWatermark)
 	line := func(kind string, r quorum.ReplicaState) {
-		out += fmt.Sprintf("\n  %s %d: log end %d, fetched %s ago, caught up %s ago", kind, r.Key.ID, r.LogEndOffset, age(r.LastFetch), age(r.LastCaughtUp))
+		out += fmt.Sprintf("\n  %s %s: log end %d, fetched %s ago, caught up %s ago", kind, keyString(r.Key), r.LogEndOffset, age(r.LastFetch), age(r.LastCaughtUp))
 	}
 	for _, r := range m.Voters {
 		line("voter", r)

@@ -13,7 +13,8 @@ import (
 
 // TestScripts plays testdata/*: each file is a lesson on one part of KRaft. Commands:
 //
-//	cluster voters=3 [observers=1] [static] [safe] [chunk=12]   nodes 1, 2, …; voters first. safe: FormationSafe;
+//	cluster voters=3 [observers=1] [static] [safe] [controllers] [join] [chunk=12]   nodes 1, 2, …; voters first
+//	                       safe: FormationSafe; controllers: observers are controllers; join: auto.join.enable
 //	                       chunk: bytes of a snapshot asked for at once (a batch takes 4 of them, head and foot 4 each)
 //	start [ids]            open the disks
 //	elect id               move that node's clock until it is elected, delivering everything
@@ -23,6 +24,9 @@ import (
 //	lose                   forget all messages on their way
 //	cut from to / heal     a link loses everything, one way
 //	slow id / sync id / fast id     hold back, then complete, what the disk was asked
+//	replace id             end a node; a new disk under a new directory id takes its place
+//	move id                the node has another address from its next start on
+//	downgrade id           from its next start on it supports kraft.version 0 alone
 //	crash id / wipe id     end a node; lose its disk (formatted again as it was)
 //	propose id n [epoch=e] a batch of n records
 //	shutdown id / resign id
@@ -34,6 +38,7 @@ import (
 //	header id offset       what the header of a snapshot ending there would say
 //	request id KIND key=value …     a request by hand, and the answer
 //	state                  all nodes
+//	voters [ids]           the voter set in force on each
 //
 // quiet hides the story of one command. Rewrite with: go test ./internal/quorum -run TestScripts -rewrite, then read the diff.
 func TestScripts(t *testing.T) {
@@ -46,6 +51,7 @@ func TestScripts(t *testing.T) {
 				d.MaybeScanArgs(t, "observers", &observers)
 				e = newEnv(t, voters, observers, d.HasArg("static"), d.HasArg("safe"))
 				d.MaybeScanArgs(t, "chunk", &e.chunk)
+				e.controllers, e.join = d.HasArg("controllers"), d.HasArg("join")
 				return ""
 			}
 			e.out.Reset()
@@ -78,7 +84,11 @@ func (e *env) run(t *testing.T, d *datadriven.TestData) {
 	case "expire":
 		e.expire(one())
 	case "advance":
-		for _, id := range all[1:] {
+		who := ids[1:]
+		if len(who) == 0 {
+			who = e.ids
+		}
+		for _, id := range who {
 			if n := e.nodes[id]; n.up {
 				n.now += time.Duration(ids[0]) * time.Millisecond
 				e.step(n, quorum.Tick{})
@@ -110,6 +120,19 @@ func (e *env) run(t *testing.T, d *datadriven.TestData) {
 		n.up, n.election, n.log, n.snap = false, nil, nil, scriptSnapshots{}
 	case "snapshot", "clean", "damage", "rot", "halfway", "header":
 		e.runSnapshot(t, d, one(), ids)
+	case "replace":
+		n := one()
+		n.up, n.election, n.log, n.snap, n.member = false, nil, nil, scriptSnapshots{}, false
+		n.directory = directory(n.id, int(n.directory[1])+1)
+	case "move":
+		one().address += "-moved"
+	case "downgrade":
+		one().old = true
+	case "voters":
+		e.quiet = false
+		for _, id := range all {
+			e.printf("%d  %s", id, votersString(e.nodes[id].q.Status().Voters))
+		}
 	case "propose":
 		n := one()
 		epoch := int(n.epoch)
@@ -191,6 +214,12 @@ func (e *env) request(t *testing.T, n *scriptNode, d *datadriven.TestData) {
 		key.DirectoryID, receiver.DirectoryID = uuid.Zero, uuid.Zero
 	}
 	endpoints := scriptEndpoints(int(from))
+	if n := e.nodes[int(from)]; n != nil {
+		endpoints[0].Host = n.host()
+	}
+	if d.HasArg("noendpoint") {
+		endpoints = []quorum.Endpoint{{Listener: "OTHER", Host: "node1", Port: 1}}
+	}
 	var m quorum.Message
 	switch kind := d.CmdArgs[1].Key; kind {
 	case "Vote":
@@ -211,7 +240,12 @@ func (e *env) request(t *testing.T, n *scriptNode, d *datadriven.TestData) {
 	case "DescribeQuorum":
 		m = &quorum.DescribeQuorumRequest{}
 	case "UpdateRaftVoter":
-		m = &quorum.UpdateVoterRequest{ClusterID: &cluster, Epoch: epoch, Voter: quorum.Voter{Key: key, Endpoints: endpoints}}
+		m = &quorum.UpdateVoterRequest{ClusterID: &cluster, Epoch: epoch, Voter: quorum.Voter{
+			Key: key, Endpoints: endpoints, Supported: quorum.VersionRange{Min: int16(num("min", 0)), Max: int16(num("max", 1))}}}
+	case "AddRaftVoter":
+		m = &quorum.AddVoterRequest{ClusterID: &cluster, Voter: key, Endpoints: endpoints, AckWhenCommitted: !d.HasArg("noack")}
+	case "RemoveRaftVoter":
+		m = &quorum.RemoveVoterRequest{ClusterID: &cluster, Voter: key}
 	default:
 		d.Fatalf(t, "unknown request %q", kind)
 	}

@@ -29,7 +29,8 @@ func (q *Quorum) pollShutdown() {
 		return
 	}
 	remote := q.election.LeaderID >= 0 && q.election.LeaderID != q.local.ID
-	if !q.isVoter() || q.soleVoter() || remote {
+	leaves := q.role == Leader || q.role == Resigned && len(q.resigned.toTell) > 0 // though voted out, it has a successor to name
+	if !q.isVoter() && !leaves || q.soleVoter() || remote {
 		q.shutdown = shutDown
 		q.out.emit(ShutdownComplete{})
 	}

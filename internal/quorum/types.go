@@ -199,6 +199,9 @@ type Config struct {
 	// empty and gives up its directory id when a leader shows it records. Off, the rules are Kafka's.
 	FormationSafe bool
 
+	// AutoJoin [controller.quorum.auto.join.enable]: a controller that observes has itself added (KIP-1186).
+	AutoJoin bool
+
 	KRaftVersions VersionRange // supported range of kraft.version; Kafka 4.3 has 0-1
 }
 

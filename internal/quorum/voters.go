@@ -22,6 +22,18 @@ func (v Voter) Endpoint(listener string) (Endpoint, bool) {
 	return Endpoint{}, false
 }
 
+// sameAs compares two entries; the order of endpoints is of no account.
+func (v Voter) sameAs(o Voter) bool {
+	return v.Key == o.Key && v.Supported == o.Supported && len(v.Endpoints) == len(o.Endpoints) &&
+		!slices.ContainsFunc(v.Endpoints, func(e Endpoint) bool {
+			other, ok := o.Endpoint(e.Listener)
+			return !ok || other.Host != e.Host || other.Port != e.Port
+		})
+}
+
+// Contains reports whether a level lies in the range.
+func (r VersionRange) Contains(level int16) bool { return r.Min <= level && level <= r.Max }
+
 // VoterSet is an immutable set of voters, ordered by id; ids are unique in it. The zero value is empty.
 type VoterSet struct{ voters []Voter }
 
@@ -77,4 +89,39 @@ func (s VoterSet) String() string {
 		keys[i] = v.Key.String()
 	}
 	return "{" + strings.Join(keys, " ") + "}"
+}
+
+// With returns the set with one voter more.
+func (s VoterSet) With(v Voter) VoterSet { return NewVoterSet(append(slices.Clone(s.voters), v)...) }
+
+// Without returns the set without the voter that has exactly this key.
+func (s VoterSet) Without(key ReplicaKey) VoterSet {
+	return VoterSet{slices.DeleteFunc(slices.Clone(s.voters), func(v Voter) bool { return v.Key == key })}
+}
+
+// Updated returns the set with v in place of the entry that has exactly its key, and whether that differs.
+func (s VoterSet) Updated(v Voter) (VoterSet, bool) {
+	mine, ok := s.ByID(v.Key.ID)
+	if !ok || mine.Key != v.Key || mine.sameAs(v) {
+		return s, false
+	}
+	return s.With(v), true
+}
+
+// updatedByID replaces the entry of a node whatever its directory, as kraft.version 0 knows none.
+func (s VoterSet) updatedByID(v Voter) (VoterSet, bool) {
+	if _, ok := s.ByID(v.Key.ID); !ok {
+		return s, false
+	}
+	return s.With(v), true
+}
+
+// SameKeys reports whether both sets have the same members.
+func (s VoterSet) SameKeys(o VoterSet) bool {
+	return slices.EqualFunc(s.voters, o.voters, func(a, b Voter) bool { return a.Key == b.Key })
+}
+
+// Equal reports whether both sets have the same entries.
+func (s VoterSet) Equal(o VoterSet) bool {
+	return slices.EqualFunc(s.voters, o.voters, Voter.sameAs)
 }

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
+	"github.com/kraft-dev/kraft-operator/internal/quorum/disk"
 	"github.com/kraft-dev/kraft-operator/internal/storage/record"
+	"github.com/kraft-dev/kraft-operator/internal/storage/record/control"
 )
 
 // Bounds: Kafka's largest metadata batch, and how much may wait for the disk.
@@ -32,8 +34,9 @@ type accumulator struct {
 }
 
 type preparedBatch struct {
-	batch record.Batch
-	at    time.Time
+	batch   record.Batch
+	at      time.Time
+	control []quorum.ControlRecord // nil: a data batch
 }
 
 func newAccumulator() *accumulator {
@@ -88,6 +91,28 @@ func (a *accumulator) prepare(epoch int32, records [][]byte, now time.Time) (int
 	return a.next - 1, nil
 }
 
+// control gives offsets to the engine's own records, one control batch behind whatever was prepared. It is let go with
+// that, at once if nothing is held back. It is never refused for lack of room; once this epoch is over it is moot.
+func (a *accumulator) control(epoch int32, records []quorum.ControlRecord, now time.Time) {
+	a.mu.Lock()
+	if !a.open || epoch != a.epoch {
+		a.mu.Unlock()
+		return
+	}
+	batch := record.Batch(control.AppendBatch(nil, a.next, epoch, now.UnixMilli(), disk.ControlRecords(records)...))
+	held := a.released < len(a.prepared)
+	a.prepared = append(a.prepared, preparedBatch{batch: batch, at: now, control: records})
+	a.bytes += len(batch)
+	a.next += int64(len(records))
+	if !held {
+		a.released = len(a.prepared)
+	}
+	a.mu.Unlock()
+	if !held {
+		a.signal()
+	}
+}
+
 // release lets everything prepared so far go.
 func (a *accumulator) release() {
 	a.mu.Lock()
@@ -95,10 +120,14 @@ func (a *accumulator) release() {
 	some := a.released > 0
 	a.mu.Unlock()
 	if some {
-		select {
-		case a.wake <- struct{}{}:
-		default:
-		}
+		a.signal()
+	}
+}
+
+func (a *accumulator) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -129,7 +158,7 @@ func (a *accumulator) drain() (p quorum.Propose, since time.Time, ok bool) {
 	for _, b := range a.prepared[:a.released] {
 		p.Batches = append(p.Batches, quorum.BatchInfo{
 			Base: quorum.Offset(b.batch.BaseOffset()), Last: quorum.Offset(b.batch.LastOffset()),
-			Epoch: quorum.Epoch(a.epoch), Size: len(b.batch),
+			Epoch: quorum.Epoch(a.epoch), Size: len(b.batch), Control: b.control,
 		})
 		p.Data = append(p.Data, b.batch...)
 	}

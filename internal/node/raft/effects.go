@@ -33,6 +33,8 @@ func (d *Driver) carryOut(e quorum.Effect) error {
 		})
 	case quorum.Append:
 		return d.append(e)
+	case quorum.ProposeControl:
+		d.acc.control(int32(e.Epoch), e.Records, time.Now())
 	case quorum.Truncate:
 		d.cfg.Logger.Warn("Truncating the metadata log", "to", e.To, "logEndOffset", d.disk.EndOffset())
 		return d.disk.Truncate(e)
@@ -131,7 +133,7 @@ func (d *Driver) note(e quorum.Note) {
 func (d *Driver) send(e quorum.Send) {
 	ctx, cancel := context.WithTimeout(d.sendCtx, d.cfg.Quorum.RequestTimeout)
 	defer cancel()
-	req, opts := toWireRequest(e.Message)
+	req, opts := d.toVoterRequest(e.Message)
 	resp, err := d.cfg.Network.Do(ctx, hostPort(e.To), req, opts...)
 	var ev quorum.Event
 	if err != nil {

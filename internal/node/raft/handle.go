@@ -29,10 +29,6 @@ func (d *Driver) Handle(r *server.Request) bool {
 		r.Reply(topLevelError(r.Body, kerr.ClusterAuthorizationFailed.Code))
 		return true
 	}
-	if resp := notBuilt(r.Body); resp != nil {
-		r.Reply(resp)
-		return true
-	}
 	message, badPartition := fromWireRequest(r.Body)
 	if !d.post(func() {
 		d.nextReply++
@@ -42,22 +38,6 @@ func (d *Driver) Handle(r *server.Request) bool {
 		r.Close(errors.New("the node is shutting down"))
 	}
 	return true
-}
-
-// notBuilt answers the RPCs that the engine does not take yet, see docs/gaps.md.
-func notBuilt(body kmsg.Request) kmsg.Response {
-	message := kmsg.StringPtr("changing voters is not built yet")
-	switch body.(type) {
-	case *kmsg.AddRaftVoterRequest:
-		resp := kmsg.NewPtrAddRaftVoterResponse()
-		resp.ErrorCode, resp.ErrorMessage = kerr.UnsupportedVersion.Code, message
-		return resp
-	case *kmsg.RemoveRaftVoterRequest:
-		resp := kmsg.NewPtrRemoveRaftVoterResponse()
-		resp.ErrorCode, resp.ErrorMessage = kerr.UnsupportedVersion.Code, message
-		return resp
-	}
-	return nil
 }
 
 // reply maps an answer of the engine to the request's version.

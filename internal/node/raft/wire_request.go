@@ -61,6 +61,9 @@ func fromWireRequest(body kmsg.Request) (m quorum.Message, bad bool) {
 		}
 		return &quorum.UpdateVoterRequest{ClusterID: req.ClusterID, Epoch: quorum.Epoch(req.CurrentLeaderEpoch), Voter: v}, false
 	}
+	if m := fromVoterRequest(body); m != nil {
+		return m, false
+	}
 	return nil, true
 }
 

@@ -84,6 +84,9 @@ func fromWireResponse(resp kmsg.Response) (quorum.Message, error) {
 		endpoint(&m.Answer, r.CurrentLeader.LeaderID, r.CurrentLeader.Host, uint16(r.CurrentLeader.Port))
 		return m, nil
 	}
+	if m := fromVoterResponse(resp); m != nil {
+		return m, nil
+	}
 	return nil, fmt.Errorf("no message for response %T", resp)
 }
 
@@ -212,6 +215,9 @@ func (d *Driver) toWireResponse(r *server.Request, m quorum.Message) kmsg.Respon
 		if m.Endpoint.ID >= 0 {
 			resp.CurrentLeader.Host, resp.CurrentLeader.Port = m.Endpoint.Host, int32(m.Endpoint.Port)
 		}
+		return resp
+	}
+	if resp := toVoterResponse(m); resp != nil {
 		return resp
 	}
 	d.cfg.Logger.Error("No response for a message of the engine", "type", fmt.Sprintf("%T", m))
