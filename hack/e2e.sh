@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The end-to-end tests on a real Kubernetes of their own (hack/localkube, cluster kraft-e2e), which is removed afterwards.
-#   E2E_RUN=TestName  run a part; E2E_KEEP=1 leaves the cluster up
+#   E2E_RUN=TestName  run a part; E2E_KEEP=1 leaves the cluster up; E2E_CLUSTER=name  another name than kraft-e2e
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . hack/lib.sh
+CLUSTER=${E2E_CLUSTER:-kraft-e2e}
 VERSION=$(git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE=kraft.local/kraft-operator:$VERSION
 LOCALKUBE=$(localkube_bin)
@@ -12,11 +13,11 @@ make --no-print-directory image IMAGE="$IMAGE" VERSION="$VERSION"
 command -v kcat >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends --no-remove kcat; }
 "$LOCALKUBE" build
 KUBECTL=$("$LOCALKUBE" assets)/kubectl
-cleanup() { [ -n "${E2E_KEEP:-}" ] || "$LOCALKUBE" --name kraft-e2e down; }
+cleanup() { [ -n "${E2E_KEEP:-}" ] || "$LOCALKUBE" --name "$CLUSTER" down; }
 trap cleanup EXIT
-"$LOCALKUBE" --name kraft-e2e up
-"$LOCALKUBE" --name kraft-e2e load bin/image.tar
-KUBECONFIG=$("$LOCALKUBE" --name kraft-e2e kubeconfig)
-export KUBECONFIG KUBECTL LOCALKUBE IMAGE
+"$LOCALKUBE" --name "$CLUSTER" up
+"$LOCALKUBE" --name "$CLUSTER" load bin/image.tar
+KUBECONFIG=$("$LOCALKUBE" --name "$CLUSTER" kubeconfig)
+export KUBECONFIG KUBECTL LOCALKUBE CLUSTER IMAGE
 say "the tests"
 go test -tags e2e -count=1 -timeout 15m -v ${E2E_RUN:+-run "$E2E_RUN"} ./test/e2e

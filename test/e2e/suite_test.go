@@ -60,7 +60,7 @@ func k(t testing.TB, args ...string) string {
 
 func localkube(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := run(t, "", env(t, "LOCALKUBE"), append([]string{"--name", "kraft-e2e"}, args...)...)
+	out, err := run(t, "", env(t, "LOCALKUBE"), append([]string{"--name", env(t, "CLUSTER")}, args...)...)
 	require.NoError(t, err)
 	return out
 }
