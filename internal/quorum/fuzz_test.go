@@ -9,10 +9,12 @@ import (
 
 // FuzzStep feeds a replica arbitrary events, as a hostile network or a confused driver could. Invariants: it does not
 // panic; the epoch, the reported high watermark and the persisted sequence never fall; the high watermark stays within
-// the log; nothing flushed lies beyond it; appended ranges are contiguous; each request is answered at most once; the
-// deadline lies in the future.
+// the log; nothing flushed lies beyond it; appended ranges are contiguous; a log is replaced only by a snapshot that
+// has more, and nothing touches it meanwhile; its start is a snapshot's end; each request is answered at most once; the deadline
+// lies in the future.
 func FuzzStep(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+	f.Add([]byte("\x01\x02\x05snapshots that come and go, and go again"))
 	f.Add([]byte("votes and fetches and begins and ends, in no order at all"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		z := &fuzzer{t: t, data: data, open: map[uint64]bool{}}
@@ -32,6 +34,12 @@ type fuzzer struct {
 	next uint64
 
 	control *ProposeControl // asked for and not yet handed back
+
+	start         Offset
+	installing    *InstallSnapshot
+	part          int64 // bytes of the download
+	snapshotReads []ReadSnapshot
+
 	sent    []Send
 	reads   []Read
 	flushes []uint64
@@ -104,7 +112,7 @@ func (z *fuzzer) run() {
 }
 
 func (z *fuzzer) event() Event {
-	switch z.byte() % 12 {
+	switch z.byte() % 15 {
 	case 0:
 		z.now = max(z.now, min(z.q.Deadline(), z.now+time.Hour))
 		return Tick{}
@@ -142,17 +150,64 @@ func (z *fuzzer) event() Event {
 			return Start{}
 		}
 		return Tick{}
+	case 9:
+		return z.snapshotEvent()
+	case 10:
+		if z.installing != nil {
+			return z.installed()
+		}
 	}
 	z.next++
 	z.open[z.next] = true
 	return Request{ReplyTo: z.next, Listener: "CONTROLLER", Message: z.request(), BadPartition: z.byte()%16 == 15}
 }
 
+// snapshotEvent is what the driver and the state machine say of snapshots, right or wrong.
+func (z *fuzzer) snapshotEvent() Event {
+	s := z.q.Status()
+	switch z.byte() % 4 {
+	case 0:
+		if len(z.snapshotReads) > 0 {
+			r := z.snapshotReads[int(z.byte())%len(z.snapshotReads)]
+			return SnapshotRead{Token: r.Token, Data: []byte{1}, Missing: z.byte()%4 == 0}
+		}
+		return SnapshotRead{Token: uint64(z.small())}
+	case 1:
+		return SnapshotInstalled{Token: uint64(z.small()) + 1<<40, OK: true}
+	case 2:
+		id := OffsetAndEpoch{max(s.HighWatermark, 0) - Offset(z.byte()%4), Epoch(z.small())}
+		if e, ok := z.q.log.epochBefore(id.Offset); ok && z.byte()%8 > 0 {
+			id.Epoch = e
+		}
+		return SnapshotCreated{SnapshotInfo{id, int64(z.byte() % 16)}}
+	}
+	if k := len(z.q.log.snapshots); k > 0 && z.byte()%8 > 0 {
+		return CleanTo{z.q.log.snapshots[int(z.byte())%k].ID}
+	}
+	return CleanTo{OffsetAndEpoch{Offset(z.small()), Epoch(z.small())}}
+}
+
+func (z *fuzzer) installed() Event {
+	ev := SnapshotInstalled{Token: z.installing.Token, OK: z.byte()%4 > 0, Size: z.installing.Size}
+	if ev.OK {
+		z.start, z.end = z.installing.ID.Offset, z.installing.ID.Offset
+		if z.byte()%2 == 0 {
+			set := NewVoterSet(Voter{Key: z.key()}, Voter{Key: ReplicaKey{1, uuid.UUID{0: 1}}})
+			ev.Control = []ControlAt{{z.end - 1, ControlRecord{Voters: &set}}}
+		}
+	}
+	z.installing = nil
+	return ev
+}
+
 func (z *fuzzer) answerToSend() Event {
 	if len(z.sent) == 0 {
 		return Response{Correlation: uint64(z.small()), Message: &VoteResponse{}}
 	}
-	s := z.sent[int(z.byte())%len(z.sent)]
+	s := z.sent[len(z.sent)-1]
+	if z.byte()%2 == 0 {
+		s = z.sent[int(z.byte())%len(z.sent)]
+	}
 	if z.byte()%8 == 0 {
 		return SendFailed{Correlation: s.Correlation, Failure: SendFailure(z.byte() % 4)}
 	}
@@ -160,15 +215,35 @@ func (z *fuzzer) answerToSend() Event {
 	if z.byte()%2 == 0 {
 		a.TopError, a.Error = NoError, NoError
 		a.Leader.Epoch = z.q.Status().Epoch
+		if z.byte()%4 > 0 {
+			a.Leader.LeaderID = z.q.Status().LeaderID
+		}
 	}
 	a.Endpoint.ID = a.Leader.LeaderID
 	switch m := s.Message.(type) {
 	case *VoteRequest:
 		return Response{s.Correlation, &VoteResponse{a, m.PreVote || z.byte()%2 == 0}}
 	case *FetchRequest:
+		if st := z.q.Status(); z.byte()%4 == 0 {
+			id := &OffsetAndEpoch{st.LogEndOffset + Offset(z.byte()%4), max(st.Epoch-Epoch(z.byte()%2), 0)}
+			return Response{s.Correlation, &FetchResponse{Answer: a, HighWatermark: Offset(z.small()), Snapshot: id}}
+		}
 		b := z.batches()
 		return Response{s.Correlation, &FetchResponse{Answer: a, HighWatermark: Offset(z.small()), Diverging: z.at(), Snapshot: z.at(),
 			Batches: b, Data: make([]byte, max(0, min(64, sizeOf(b)))), Corrupt: z.byte()%8 == 0}}
+	case *FetchSnapshotRequest:
+		resp := &FetchSnapshotResponse{Answer: a, ID: m.ID, Size: int64(z.byte() % 32), Position: m.Position, Data: make([]byte, int(z.byte()%16))}
+		switch z.byte() % 8 {
+		case 0:
+			resp.ID = OffsetAndEpoch{Offset(z.small()), Epoch(z.small())}
+		case 1:
+			resp.Position, resp.Size = z.small(), z.small()
+		case 2:
+			resp.Error = SnapshotNotFound
+		case 3, 4:
+			resp.Size = m.Position + int64(len(resp.Data))
+		}
+		return Response{s.Correlation, resp}
 	case *BeginQuorumEpochRequest:
 		return Response{s.Correlation, &BeginQuorumEpochResponse{a}}
 	case *ApiVersionsRequest:
@@ -202,7 +277,13 @@ func (z *fuzzer) batches() (out []BatchInfo) {
 }
 
 func (z *fuzzer) request() Message {
-	switch z.byte() % 7 {
+	switch z.byte() % 8 {
+	case 7:
+		id := OffsetAndEpoch{Offset(z.small()), Epoch(z.small())}
+		if k := len(z.q.log.snapshots); k > 0 && z.byte()%4 > 0 {
+			id = z.q.log.snapshots[int(z.byte())%k].ID
+		}
+		return &FetchSnapshotRequest{Replica: z.key(), Epoch: z.q.Status().Epoch + Epoch(z.byte()%8/7), ID: id, Position: z.small(), MaxBytes: int32(z.small())}
 	case 0, 1:
 		return &VoteRequest{Voter: z.key(), Candidate: z.key(), Epoch: Epoch(z.small()), LastOffsetEpoch: Epoch(z.small()), LastOffset: Offset(z.small()), PreVote: z.byte()%2 == 0}
 	case 2:
@@ -235,6 +316,8 @@ func (z *fuzzer) step(ev Event) {
 	switch {
 	case s.Epoch < before.Epoch:
 		z.t.Fatalf("epoch %d after %d", s.Epoch, before.Epoch)
+	case s.LogStartOffset < before.LogStartOffset || s.LogStartOffset > s.LogEndOffset:
+		z.t.Fatalf("log [%d,%d) after [%d,%d)", s.LogStartOffset, s.LogEndOffset, before.LogStartOffset, before.LogEndOffset)
 	case s.HighWatermark > s.LogEndOffset || s.Flushed > s.LogEndOffset:
 		z.t.Fatalf("high watermark %d, flushed %d, log end %d", s.HighWatermark, s.Flushed, s.LogEndOffset)
 	case z.q.Deadline() <= z.now:
@@ -244,6 +327,34 @@ func (z *fuzzer) step(ev Event) {
 
 func (z *fuzzer) effect(e Effect) {
 	switch e := e.(type) {
+	case Append, Truncate, Flush, Read, DropPrefix, WriteSnapshot, InstallSnapshot:
+		if z.installing != nil {
+			z.t.Fatalf("%T while snapshot %s is being installed", e, z.installing.ID)
+		}
+	}
+	switch e := e.(type) {
+	case WriteSnapshot:
+		if e.Position != 0 && e.Position != z.part {
+			z.t.Fatalf("write at %d of %d bytes", e.Position, z.part)
+		}
+		z.part = e.Position + int64(len(e.Data))
+	case AbandonSnapshot:
+		z.part = -1
+	case InstallSnapshot:
+		if e.Size != z.part || e.ID.Offset < z.hw {
+			z.t.Fatalf("install %+v with %d bytes, high watermark %d", e, z.part, z.hw)
+		}
+		z.installing, z.part = &e, -1
+	case DropPrefix:
+		if e.Start.Offset <= z.start || e.Start.Offset > z.hw {
+			z.t.Fatalf("drop up to %s, start %d, high watermark %d", e.Start, z.start, z.hw)
+		}
+		z.start = e.Start.Offset
+	case ReadSnapshot:
+		if e.Position < 0 || e.MaxBytes <= 0 || e.MaxBytes > maxSnapshotChunk {
+			z.t.Fatalf("%+v", e)
+		}
+		z.snapshotReads = append(z.snapshotReads, e)
 	case PersistElection:
 		if e.Seq < z.seq {
 			z.t.Fatalf("PersistElection %d after %d", e.Seq, z.seq)
@@ -260,7 +371,7 @@ func (z *fuzzer) effect(e Effect) {
 		}
 		z.control = &e
 	case Truncate:
-		if e.To >= z.end || e.To < z.hw {
+		if e.To >= z.end || e.To < z.hw || e.To < z.start {
 			z.t.Fatalf("truncate a log of %d to %d, high watermark %d", z.end, e.To, z.hw)
 		}
 		z.end = e.To
