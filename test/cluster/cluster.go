@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -32,9 +31,18 @@ type Spec struct {
 	Config      map[string]string
 }
 
+// T is what a cluster needs of a test; *testing.T is one, and so may be a benchmark's program.
+type T interface {
+	require.TestingT
+	Helper()
+	Cleanup(func())
+	TempDir() string
+	Fatalf(format string, args ...any)
+}
+
 // Cluster is a running cluster. Its nodes end with the test.
 type Cluster struct {
-	t           testing.TB
+	t           T
 	Spec        Spec
 	ClusterID   string
 	Controllers []*Node
@@ -46,7 +54,7 @@ type Cluster struct {
 const readyWithin = 60 * time.Second
 
 // Start makes a cluster and waits until every node is ready.
-func Start(t testing.TB, spec Spec) *Cluster {
+func Start(t T, spec Spec) *Cluster {
 	c := New(t, spec)
 	for _, n := range c.Nodes() {
 		n.Start()
@@ -56,7 +64,7 @@ func Start(t testing.TB, spec Spec) *Cluster {
 }
 
 // New writes the configuration of every node and starts none.
-func New(t testing.TB, spec Spec) *Cluster {
+func New(t T, spec Spec) *Cluster {
 	t.Helper()
 	id, err := uuid.New(rand.Reader)
 	require.NoError(t, err)
@@ -169,7 +177,7 @@ func (c *Cluster) Logs() string {
 }
 
 // freePorts asks the system for ports that nobody has now.
-func freePorts(t testing.TB, n int) []int {
+func freePorts(t T, n int) []int {
 	t.Helper()
 	var out []int
 	var open []net.Listener

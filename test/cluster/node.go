@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"testing"
 
 	"github.com/stretchr/testify/require"
 
@@ -190,7 +189,7 @@ var (
 )
 
 // Binary builds kraftd once a test run; KRAFTD names one that is built already.
-func Binary(t testing.TB) string {
+func Binary(t T) string {
 	t.Helper()
 	if b := os.Getenv("KRAFTD"); b != "" {
 		return b
