@@ -126,15 +126,17 @@ func (w *world) answer(n *node, e quorum.Reply) {
 			continue
 		}
 		from.later(w.travelTime(), func() {
-			from.step(quorum.Response{Correlation: c.correlation, Message: w.parse(e.Message)})
+			from.step(quorum.Response{Correlation: c.correlation, Message: w.parse(from, e.Message)})
+			from.damagedNext = false
 		})
 	}
 }
 
 // parse is the receiving driver's work: it checks and describes the batches.
-func (w *world) parse(m quorum.Message) quorum.Message {
+func (w *world) parse(n *node, m quorum.Message) quorum.Message {
 	if s, ok := m.(*quorum.FetchSnapshotResponse); ok && len(s.Data) > 0 && w.chance(w.s.drop/10) {
 		c := *s
+		n.damagedNext = true
 		c.Data = slices.Clone(s.Data)
 		c.Data[w.rng.IntN(len(c.Data))] ^= 1
 		return &c

@@ -34,6 +34,8 @@ type node struct {
 	lost        []batchID // what was on it: a leader may count an acknowledgement from before
 
 	installing  bool
+	damaged     bool // the download has a flipped bit; damagedNext: so has the piece that just came
+	damagedNext bool
 	accumulator accumulator
 	flushing    bool
 	flushNext   *quorum.Flush

@@ -17,7 +17,7 @@ type snapshotFile struct {
 }
 
 const (
-	snapshotHead = 8
+	snapshotHead = 12
 	snapshotFoot = 4
 )
 
@@ -32,7 +32,9 @@ func (w *world) encodeSnapshot(log []batchID, level int16, voters *quorum.VoterS
 		w.sets = append(w.sets, *voters)
 		set = uint32(len(w.sets))
 	}
-	data := binary.BigEndian.AppendUint32(nil, uint32(level))
+	// Two nodes say the same in other bytes: the pieces of two don't make a whole.
+	data := binary.BigEndian.AppendUint32(nil, w.rng.Uint32())
+	data = binary.BigEndian.AppendUint32(data, uint32(level))
 	data = binary.BigEndian.AppendUint32(data, set)
 	for _, id := range log {
 		data = binary.BigEndian.AppendUint32(data, uint32(id))
@@ -46,10 +48,10 @@ func (w *world) decodeSnapshot(f snapshotFile) (log []batchID, control []quorum.
 	if end < snapshotHead || crc32.ChecksumIEEE(f.data[:end]) != binary.BigEndian.Uint32(f.data[end:]) {
 		return nil, nil, false
 	}
-	if level := int16(binary.BigEndian.Uint32(f.data)); level > 0 {
+	if level := int16(binary.BigEndian.Uint32(f.data[4:])); level > 0 {
 		control = append(control, quorum.ControlAt{Offset: f.id.Offset - 1, Record: quorum.ControlRecord{KRaftVersion: &level}})
 	}
-	if set := binary.BigEndian.Uint32(f.data[4:]); set > 0 {
+	if set := binary.BigEndian.Uint32(f.data[8:]); set > 0 {
 		control = append(control, quorum.ControlAt{Offset: f.id.Offset - 1, Record: quorum.ControlRecord{Voters: &w.sets[set-1]}})
 	}
 	for at := snapshotHead; at < end; at += batchSize {
@@ -143,6 +145,10 @@ func (n *node) carryOutSnapshot(e quorum.Effect) {
 		if e.Position != 0 && (e.ID != n.disk.partID || e.Position != int64(len(n.disk.part))) {
 			w.check.fail("n%d writes snapshot %s from byte %d, it has %d bytes of %s", n.id, e.ID, e.Position, len(n.disk.part), n.disk.partID)
 		}
+		if e.Position == 0 {
+			n.damaged = n.damagedNext
+		}
+		n.damaged, n.damagedNext = n.damaged || n.damagedNext, false
 		n.disk.partID, n.disk.part = e.ID, append(n.disk.part[:e.Position:e.Position], e.Data...)
 	case quorum.AbandonSnapshot:
 		if e.ID != n.disk.partID || n.disk.part == nil {
@@ -172,12 +178,15 @@ func (n *node) install(e quorum.InstallSnapshot) {
 	f := snapshotFile{e.ID, n.disk.part}
 	n.disk.part, n.installing = nil, true
 	slow := time.Duration(0)
-	if w.chance(0.1) {
+	if w.chance(0.2) {
 		slow = w.between(0, 4*time.Second)
 	}
 	n.later(w.fsyncTime()+slow, func() {
 		log, control, ok := w.decodeSnapshot(f)
 		if !ok || e.Size != int64(len(f.data)) {
+			if !n.damaged {
+				w.check.fail("n%d fetched snapshot %s, and it is damaged, though no bit was flipped", n.id, f.id)
+			}
 			n.installing = false
 			n.step(quorum.SnapshotInstalled{Token: e.Token})
 			return
