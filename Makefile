@@ -58,9 +58,10 @@ fmt: ## gofmt everything
 ##@ Proof
 SEEDS ?= 500
 SEED0 ?= 1
+DISK  ?=
 .PHONY: sim
-sim: ## Whole quorums under seeded faults: make sim SEEDS=n [SEED0=s]
-	go run ./internal/quorum/sim/cmd -seeds $(SEEDS) -seed0 $(SEED0)
+sim: ## Whole quorums under seeded faults: make sim SEEDS=n [SEED0=s] [DISK=real|fake]
+	go run ./internal/quorum/sim/cmd -seeds $(SEEDS) -seed0 $(SEED0) -disk "$(DISK)"
 
 .PHONY: e2e
 e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own

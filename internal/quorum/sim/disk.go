@@ -16,6 +16,7 @@ const noBatch batchID = -1
 type batch struct {
 	info  quorum.BatchInfo
 	value uint64
+	bytes []byte // on real disks
 }
 
 // image is the content of a disk: what a crash leaves.
@@ -120,4 +121,22 @@ func (d *disk) crashSnapshots(rng *rand.Rand) {
 		}
 	}
 	s.snapshots = kept
+}
+
+// Disk is what a run's disks are.
+type Disk string
+
+// Disks. By default every fourth seed runs on real ones.
+const (
+	SeedsDisk Disk = ""
+	FakeDisk  Disk = "fake" // a model: fast
+	RealDisk  Disk = "real" // the node's executor of effects on storage.Log, on a file system that can crash
+)
+
+// format makes an empty disk.
+func (n *node) format(directory uuid.UUID) {
+	n.disk = disk{synced: image{directory: directory}}
+	if n.w.real {
+		n.real = newRealDisk(n, directory)
+	}
 }

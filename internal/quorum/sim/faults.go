@@ -143,10 +143,11 @@ func (w *world) wipe(n *node) {
 	if len(n.disk.synced.log) > len(n.lost) {
 		n.lost = n.disk.synced.log
 	}
-	n.disk = disk{synced: image{directory: n.initialDirectory}}
+	directory := n.initialDirectory
 	if len(w.check.committed) > 0 && w.chance(0.2) { // whoever formats it knows that the quorum has formed
-		n.disk.synced.directory = w.randomUUID()
+		directory = w.randomUUID()
 	}
+	n.format(directory)
 	w.after(w.between(0, 2*time.Second), func() {
 		if !n.up {
 			n.start()

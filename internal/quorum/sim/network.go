@@ -15,7 +15,8 @@ func (w *world) travelTime() time.Duration {
 	return d
 }
 
-func (w *world) fsyncTime() time.Duration {
+func (n *node) fsyncTime() time.Duration {
+	w := n.w
 	d := w.between(10*time.Microsecond, w.s.fsync)
 	if w.chance(0.01) {
 		d *= 10
@@ -146,12 +147,13 @@ func (w *world) parse(n *node, m quorum.Message) quorum.Message {
 		return m
 	}
 	c := *f
-	if len(c.Data) > 0 && w.chance(w.s.drop/10) {
+	switch damaged := len(c.Data) > 0 && w.chance(w.s.drop/10); {
+	case damaged && w.real:
+		c.Data = w.spoil(c.Data)
+	case damaged:
 		c.Data, c.Corrupt = nil, true
 	}
-	for data := c.Data; len(data) > 0; data = data[batchSize:] {
-		c.Batches = append(c.Batches, w.batches[decodeBatch(data)].info)
-	}
+	w.describe(&c)
 	return &c
 }
 

@@ -23,6 +23,7 @@ type node struct {
 	drift            float64 // of its clock
 
 	disk        disk
+	real        *realDisk // nil: disk is all there is
 	up          bool
 	incarnation int // counts starts; happenings of an earlier life are dropped
 	booted      time.Duration
@@ -67,11 +68,13 @@ func (n *node) start() {
 	w := n.w
 	n.incarnation++
 	n.up, n.leaving, n.booted, n.frozenUntil = true, false, w.now, 0
-	n.disk.log = append([]batchID(nil), n.disk.synced.log...)
-	n.disk.writes, n.disk.pending = nil, nil
-	n.accumulator, n.flushing, n.flushNext = accumulator{}, false, nil
+	n.accumulator, n.flushing, n.flushNext, n.installing = accumulator{}, false, nil, false
 	n.committed, n.verified, n.tickAt = -1, 0, 0
-	n.open()
+	election, log, ok := n.open()
+	if !ok {
+		n.up = false
+		return
+	}
 
 	cfg := quorum.DefaultConfig()
 	cfg.ClusterID = "sim"
@@ -91,7 +94,7 @@ func (n *node) start() {
 			cfg.BootstrapServers = append(cfg.BootstrapServers, quorum.Node{Host: e.Host, Port: e.Port})
 		}
 	}
-	q, err := quorum.New(cfg, n.disk.synced.election, n.logState(), w.rng.Uint64())
+	q, err := quorum.New(cfg, election, log, w.rng.Uint64())
 	if err != nil {
 		w.check.fail("n%d does not start: %v", n.id, err)
 	}
@@ -100,14 +103,21 @@ func (n *node) start() {
 	n.step(quorum.Start{})
 }
 
-// open deletes what is below the log's start, and finishes an install.
-func (n *node) open() {
+// open recovers the disk: it deletes what is below the log's start, and finishes an install. ok is false where a real disk
+// refuses.
+func (n *node) open() (election *quorum.ElectionState, log quorum.LogState, ok bool) {
+	if n.real != nil {
+		return n.real.open()
+	}
 	d := &n.disk
-	n.installing, d.part, d.first = false, nil, min(d.synced.first, len(d.log))
+	d.log = append([]batchID(nil), d.synced.log...)
+	d.writes, d.pending = nil, nil
+	d.part, d.first = nil, min(d.synced.first, len(d.log))
 	start := n.w.offsetAt(d.log, d.first)
 	d.snapshots = slices.DeleteFunc(slices.Clone(d.synced.snapshots), func(f snapshotFile) bool { return f.id.Offset < start })
 	d.synced.snapshots = d.snapshots
 	n.finishInstall()
+	return d.synced.election, n.logState(), true
 }
 
 // logState describes the log as opening it finds it.
@@ -151,8 +161,11 @@ func (n *node) step(ev quorum.Event) {
 	if w.trace != nil {
 		w.traceStep(n, ev, before, fx)
 	}
+	life := n.incarnation
 	for _, e := range fx {
-		n.carryOut(e)
+		if n.carryOut(e); !n.up || n.incarnation != life { // the disk failed: nothing after it leaves
+			return
+		}
 	}
 	w.check.afterStep(n)
 	n.scheduleTick()
@@ -202,7 +215,11 @@ func (n *node) carryOut(e quorum.Effect) {
 	switch e := e.(type) {
 	case quorum.PersistElection:
 		n.disk.pending = append(n.disk.pending, e)
-		n.later(w.fsyncTime(), func() {
+		if n.real != nil {
+			n.real.persist(e)
+			return
+		}
+		n.later(n.fsyncTime(), func() {
 			w.check.persisted(n, n.disk.persisted(e.Seq))
 			n.step(quorum.ElectionPersisted{Seq: e.Seq})
 		})
@@ -213,7 +230,10 @@ func (n *node) carryOut(e quorum.Effect) {
 	case quorum.Flush:
 		n.flush(e)
 	case quorum.Read:
-		data := n.read(e)
+		data, ok := n.read(e)
+		if !ok {
+			return
+		}
 		n.later(w.between(0, w.s.fsync/4), func() { n.step(quorum.ReadDone{Token: e.Token, Data: data}) })
 	case quorum.ReadSnapshot, quorum.WriteSnapshot, quorum.AbandonSnapshot, quorum.InstallSnapshot, quorum.DropPrefix:
 		n.carryOutSnapshot(e)
@@ -236,8 +256,12 @@ func (n *node) carryOut(e quorum.Effect) {
 		if !w.s.formationSafe || !n.wiped {
 			w.check.fail("n%d gives up its directory without having lost it", n.id)
 		}
-		n.later(w.fsyncTime(), func() {
-			n.disk.synced.directory = w.randomUUID()
+		n.later(n.fsyncTime(), func() {
+			id := w.randomUUID()
+			if n.real != nil && !n.real.replaceDirectory(id) {
+				return
+			}
+			n.disk.synced.directory = id
 			n.step(quorum.DirectoryReplaced{DirectoryID: n.directory()})
 		})
 	case quorum.ShutdownComplete:
@@ -255,16 +279,18 @@ func (n *node) append(e quorum.Append) {
 		w.check.fail("n%d appends at %d, its log ends at %d", n.id, e.Base, end)
 	}
 	if e.Control != nil {
-		w.batches = append(w.batches, batch{info: quorum.BatchInfo{
-			Base: e.Base, Last: e.End - 1, Epoch: e.Epoch, Size: batchSize, Control: e.Control}})
-		n.appendBatch(batchID(len(w.batches) - 1))
+		n.appendBatch(w.newBatch(quorum.BatchInfo{Base: e.Base, Last: e.End - 1, Epoch: e.Epoch, Size: batchSize, Control: e.Control}, 0))
+	} else {
+		ids, ok := w.decode(e.Data)
+		if !ok || len(ids) != len(e.Batches) {
+			w.check.fail("n%d appends %d batches, of which %d are known, for %d", n.id, len(ids), len(ids), len(e.Batches))
+		}
+		for _, id := range ids {
+			n.appendBatch(id)
+		}
+	}
+	if n.real != nil && !n.real.append(e) {
 		return
-	}
-	if len(e.Data) != batchSize*len(e.Batches) {
-		w.check.fail("n%d appends %d bytes for %d batches", n.id, len(e.Data), len(e.Batches))
-	}
-	for i := range e.Batches {
-		n.appendBatch(decodeBatch(e.Data[i*batchSize:]))
 	}
 	if end := n.end(); end != e.End {
 		w.check.fail("n%d's log ends at %d after an append to %d", n.id, end, e.End)
@@ -284,6 +310,9 @@ func (n *node) truncate(to quorum.Offset) {
 	n.w.check.truncate(n, to, k)
 	n.disk.truncate(k)
 	n.verified = min(n.verified, k)
+	if n.real != nil {
+		n.real.truncate(to)
+	}
 }
 
 func (n *node) end() quorum.Offset { return n.w.endOf(n.disk.log) }
@@ -303,35 +332,57 @@ func (n *node) flush(e quorum.Flush) {
 	}
 	n.flushing = true
 	mark := n.disk.mark()
-	n.later(n.w.fsyncTime(), func() {
+	sync := func() bool {
+		if n.real != nil {
+			return n.real.flush()
+		}
 		n.disk.sync(mark)
+		return true
+	}
+	early := n.real != nil && n.w.chance(0.5) // durable before the word of it is as possible as after
+	if early && !sync() {
+		return
+	}
+	n.later(n.fsyncTime(), func() {
+		if !early && !sync() {
+			return
+		}
 		n.flushing = false
 		if next := n.flushNext; next != nil {
 			n.flushNext = nil
 			n.flush(*next)
 		}
-		n.step(quorum.Flushed(e))
+		if n.up {
+			n.step(quorum.Flushed(e))
+		}
 	})
 }
 
-// read returns a few batches from an offset, by id.
-func (n *node) read(e quorum.Read) []byte {
-	var data []byte
+// index is the number, in its log, of the batch that holds an offset.
+func (n *node) index(offset quorum.Offset) int {
+	return sort.Search(len(n.disk.log), func(i int) bool { return n.w.batches[n.disk.log[i]].info.Last >= offset })
+}
+
+// read returns a few batches from an offset.
+func (n *node) read(e quorum.Read) (data []byte, ok bool) {
 	limit := 1 + n.w.rng.IntN(20)
 	if n.w.healed {
 		limit = 1 << 20
 	}
-	first := sort.Search(len(n.disk.log), func(i int) bool { return n.w.batches[n.disk.log[i]].info.Last >= e.From })
+	first := n.index(e.From)
 	if first < n.disk.first {
 		n.w.check.fail("n%d reads from %d, its log begins at %d", n.id, e.From, n.w.offsetAt(n.disk.log, n.disk.first))
 	}
+	if n.real != nil {
+		return n.real.read(e)
+	}
 	for _, id := range n.disk.log[first:] {
 		if limit > 0 {
-			data = binary.BigEndian.AppendUint32(data, uint32(id))
+			data = n.w.encode(data, id)
 			limit--
 		}
 	}
-	return data
+	return data, true
 }
 
 const batchSize = 4
@@ -348,11 +399,8 @@ func (n *node) write() {
 	for range 1 + w.rng.IntN(2) {
 		count := quorum.Offset(1 + w.rng.IntN(3))
 		w.values++
-		w.batches = append(w.batches, batch{
-			info:  quorum.BatchInfo{Base: a.next, Last: a.next + count - 1, Epoch: a.epoch, Size: batchSize},
-			value: w.values,
-		})
-		a.held = append(a.held, batchID(len(w.batches)-1))
+		id := w.newBatch(quorum.BatchInfo{Base: a.next, Last: a.next + count - 1, Epoch: a.epoch, Size: batchSize}, w.values)
+		a.held = append(a.held, id)
 		a.next += count
 	}
 	n.later(w.between(0, 3*time.Millisecond), n.propose)
@@ -366,7 +414,7 @@ func (n *node) propose() {
 	p := quorum.Propose{Epoch: a.epoch}
 	for _, id := range a.held {
 		p.Batches = append(p.Batches, n.w.batches[id].info)
-		p.Data = binary.BigEndian.AppendUint32(p.Data, uint32(id))
+		p.Data = n.w.encode(p.Data, id)
 	}
 	a.held = nil
 	n.step(p)
@@ -382,8 +430,11 @@ func (n *node) leave() {
 
 // stop ends a life. A clean stop syncs first.
 func (n *node) stop(clean bool) {
-	if clean {
+	switch {
+	case clean && n.real == nil:
 		n.disk.sync(n.disk.mark())
+	case clean && n.up && !n.real.stop():
+		return
 	}
 	n.crash()
 	n.w.after(n.w.between(0, 2*time.Second), func() {
@@ -396,6 +447,10 @@ func (n *node) stop(clean bool) {
 func (n *node) crash() {
 	n.up = false
 	n.w.hangUp(n)
-	n.w.check.persisted(n, n.disk.crash(n.w.rng))
+	if n.real != nil {
+		n.real.crash()
+	} else {
+		n.w.check.persisted(n, n.disk.crash(n.w.rng))
+	}
 	n.w.tracef("n%d is down with %d batches", n.id, len(n.disk.log))
 }

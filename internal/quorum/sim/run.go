@@ -27,12 +27,15 @@ type Result struct {
 const healBound = 30 * time.Second
 
 // Run plays one seed. With trace the whole story is in Result.Trace.
-func Run(seed uint64, trace bool) (res Result) {
+func Run(seed uint64, trace bool) (res Result) { return RunOn(seed, SeedsDisk, trace) }
+
+// RunOn is Run with a say in what the disks are.
+func RunOn(seed uint64, disk Disk, trace bool) (res Result) {
 	var story *strings.Builder
 	if trace {
 		story = &strings.Builder{}
 	}
-	w := newWorld(seed, story)
+	w := newWorld(seed, disk, story)
 	res.Seed, res.Scenario = seed, w.s.String()
 	defer func() {
 		switch r := recover().(type) {
@@ -114,9 +117,14 @@ func (w *world) requireConverged() {
 // Report plays seeds, at most until stop violations are found (0: all), and prints what make sim promises. It returns
 // the number of violations.
 func Report(seed0 uint64, seeds, stop, traceLines int, print func(format string, args ...any)) int {
+	return ReportOn(SeedsDisk, seed0, seeds, stop, traceLines, print)
+}
+
+// ReportOn is Report with a say in what the disks are.
+func ReportOn(disk Disk, seed0 uint64, seeds, stop, traceLines int, print func(format string, args ...any)) int {
 	events, violations, played, cleaned, installed := 0, 0, 0, 0, 0
 	for seed := seed0; seed < seed0+uint64(seeds) && (stop == 0 || violations < stop); seed++ {
-		res := Run(seed, false)
+		res := RunOn(seed, disk, false)
 		played++
 		events += res.Events
 		cleaned += res.Cleaned
@@ -125,7 +133,7 @@ func Report(seed0 uint64, seeds, stop, traceLines int, print func(format string,
 			continue
 		}
 		violations++
-		res = Run(seed, true)
+		res = RunOn(seed, disk, true)
 		lines := strings.Split(strings.TrimRight(res.Trace, "\n"), "\n")
 		if len(lines) > traceLines {
 			lines = lines[len(lines)-traceLines:]

@@ -27,6 +27,9 @@ type scenario struct {
 	chunk             int32         // bytes of a snapshot fetched at once
 	oldPeers          float64
 	drift             bool
+	real              bool  // disks are
+	segment           int64 // bytes of a log segment, on real disks
+	segmentMs         int64
 }
 
 func newScenario(rng *rand.Rand) scenario {
@@ -59,6 +62,8 @@ func newScenario(rng *rand.Rand) scenario {
 	if s.wipes > 0 && rng.IntN(2) == 0 {
 		s.strike = 1 + rng.IntN([]int{3, 30, 300}[rng.IntN(3)])
 	}
+	s.segment = []int64{3 << 10, 16 << 10, 1 << 20}[rng.IntN(3)]
+	s.segmentMs = []int64{300, 5000, 7 * 24 * 3600_000}[rng.IntN(3)]
 	return s
 }
 

@@ -32,7 +32,7 @@ func TestSeeds(t *testing.T) {
 
 // TestReplay: a seed is the whole story.
 func TestReplay(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(9) {
 		a, b := Run(seed, true), Run(seed, true)
 		require.Equal(t, a.Trace, b.Trace, "seed %d", seed)
 		require.NotZero(t, a.Committed, "seed %d commits nothing", seed)

@@ -44,6 +44,9 @@ func (w *world) encodeSnapshot(log []batchID, level int16, voters *quorum.VoterS
 
 // decodeSnapshot is the check of the whole that a driver makes before it installs one.
 func (w *world) decodeSnapshot(f snapshotFile) (log []batchID, control []quorum.ControlAt, ok bool) {
+	if w.real {
+		return w.decodeRealSnapshot(f)
+	}
 	end := len(f.data) - snapshotFoot
 	if end < snapshotHead || crc32.ChecksumIEEE(f.data[:end]) != binary.BigEndian.Uint32(f.data[end:]) {
 		return nil, nil, false
@@ -96,9 +99,13 @@ func (n *node) makeSnapshot() {
 	if set, ok := n.q.VotersAt(last.Last); ok {
 		voters = &set
 	}
+	if n.real != nil {
+		n.real.write(f.id, slices.Clone(n.disk.log[:k]), n.q.KRaftVersionAt(last.Last), voters)
+		return
+	}
 	f.data = n.w.encodeSnapshot(n.disk.log[:k], n.q.KRaftVersionAt(last.Last), voters)
 	n.w.check.snapshot(n, f)
-	n.later(n.w.fsyncTime(), func() {
+	n.later(n.fsyncTime(), func() {
 		n.disk.addSnapshot(f)
 		n.step(quorum.SnapshotCreated{Info: f.info()})
 	})
@@ -140,6 +147,9 @@ func (n *node) carryOutSnapshot(e quorum.Effect) {
 	w := n.w
 	switch e := e.(type) {
 	case quorum.ReadSnapshot:
+		if n.real != nil {
+			break
+		}
 		n.later(w.between(0, w.s.fsync/4), func() { n.step(n.readSnapshot(e)) })
 	case quorum.WriteSnapshot:
 		if e.Position != 0 && (e.ID != n.disk.partID || e.Position != int64(len(n.disk.part))) {
@@ -156,9 +166,14 @@ func (n *node) carryOutSnapshot(e quorum.Effect) {
 		}
 		n.disk.part = nil
 	case quorum.InstallSnapshot:
-		n.install(e)
+		if n.real == nil {
+			n.install(e)
+		}
 	case quorum.DropPrefix:
 		n.dropPrefix(e.Start)
+	}
+	if n.real != nil {
+		n.real.carryOutSnapshot(e)
 	}
 }
 
@@ -181,7 +196,7 @@ func (n *node) install(e quorum.InstallSnapshot) {
 	if w.chance(0.2) {
 		slow = w.between(0, 4*time.Second)
 	}
-	n.later(w.fsyncTime()+slow, func() {
+	n.later(n.fsyncTime()+slow, func() {
 		log, control, ok := w.decodeSnapshot(f)
 		if !ok || e.Size != int64(len(f.data)) {
 			if !n.damaged {
@@ -193,7 +208,7 @@ func (n *node) install(e quorum.InstallSnapshot) {
 		}
 		w.check.install(n, f, log)
 		n.disk.synced.snapshots = append(slices.Clone(n.disk.synced.snapshots), f)
-		n.later(w.fsyncTime(), func() {
+		n.later(n.fsyncTime(), func() {
 			w.check.install(n, f, log)
 			n.disk.replace(f, log)
 			n.verified, n.installing = 0, false

@@ -79,6 +79,9 @@ func describeProposal(ev quorum.Event) string {
 	if r, ok := ev.(quorum.SnapshotInstalled); ok {
 		return fmt.Sprintf("snapshot installed %d: %v, %d bytes, %d control records", r.Token, r.OK, r.Size, len(r.Control))
 	}
+	if r, ok := ev.(quorum.ReadDone); ok {
+		return fmt.Sprintf("read %d: %d bytes", r.Token, len(r.Data))
+	}
 	if r, ok := ev.(quorum.SnapshotRead); ok {
 		return fmt.Sprintf("snapshot read %d: %d bytes, missing %v", r.Token, len(r.Data), r.Missing)
 	}

@@ -27,6 +27,8 @@ type world struct {
 	replyTo         uint64
 	healed          bool
 	values          uint64
+	real            bool // disks are
+	byBytes         map[string]batchID
 	sets            []quorum.VoterSet // in snapshots
 	drops, installs int
 
@@ -107,14 +109,17 @@ func (w *world) tracef(format string, args ...any) {
 }
 
 // newWorld builds the nodes of a scenario, freshly formatted.
-func newWorld(seed uint64, trace *strings.Builder) *world {
+func newWorld(seed uint64, disk Disk, trace *strings.Builder) *world {
 	rng := rand.New(rand.NewPCG(seed, 0x6b72616674))
-	return newWorldOf(seed, newScenario(rng), trace)
+	s := newScenario(rng)
+	s.real = disk == RealDisk || disk == SeedsDisk && seed%4 == 0
+	return newWorldOf(seed, s, trace)
 }
 
 func newWorldOf(seed uint64, s scenario, trace *strings.Builder) *world {
 	w := &world{
 		rng: rand.New(rand.NewPCG(seed, 0x636f6e73)), s: s, cut: map[[2]int]bool{}, calls: map[uint64]call{}, trace: trace,
+		real: s.real, byBytes: map[string]batchID{},
 	}
 	w.check = newChecker(w)
 	var voters []quorum.Voter
@@ -143,7 +148,7 @@ func newWorldOf(seed uint64, s scenario, trace *strings.Builder) *world {
 		n.oldFetch = w.chance(w.s.oldPeers)
 		n.oldEpochsGone = w.chance(0.5)
 		n.noPreVote = !w.s.formationSafe && w.chance(w.s.oldPeers)
-		n.disk.synced = image{directory: n.initialDirectory}
+		n.format(n.initialDirectory)
 		w.nodes = append(w.nodes, n)
 	}
 	return w

@@ -12,7 +12,13 @@ const sector = 512
 // CrashClone is the disk as a machine finds it that comes up after a power loss now. Equal seeds and histories give
 // equal disks. Seeds divisible by 4 lose all that wasn't synced, remainder 1 keeps all of it, others lose and tear.
 // f itself is not changed and can go on, as if nothing had happened.
-func (f *FS) CrashClone(seed uint64) *FS {
+func (f *FS) CrashClone(seed uint64) *FS { return f.crashClone(seed, false) }
+
+// OrderedCrashClone is CrashClone on a file system that lets a file grow only over bytes that are there (ext4 with
+// data=ordered, XFS): of the writes to one file since its last Sync the first so many are kept, and the next one in part.
+func (f *FS) OrderedCrashClone(seed uint64) *FS { return f.crashClone(seed, true) }
+
+func (f *FS) crashClone(seed uint64, ordered bool) *FS {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	rng := rand.New(rand.NewPCG(seed, 0x6b72616674))
@@ -26,7 +32,7 @@ func (f *FS) CrashClone(seed uint64) *FS {
 	for _, name := range sortedNames(names) { // in order: the seed decides the same for the same file
 		node := names[name]
 		if copies[node] == nil {
-			copies[node] = node.crashed(rng, seed)
+			copies[node] = node.crashed(rng, seed, ordered)
 		}
 		out.names[name] = copies[node]
 	}
@@ -50,14 +56,21 @@ func (f *FS) kept(rng *rand.Rand, seed uint64) int {
 	return n
 }
 
-func (n *inode) crashed(rng *rand.Rand, seed uint64) *inode {
+func (n *inode) crashed(rng *rand.Rand, seed uint64, ordered bool) *inode {
 	out := &inode{isDir: n.isDir, modTime: n.modTime, ro: n.ro}
 	out.durable = append([]byte(nil), n.durable...)
-	for _, c := range n.pending {
-		switch seed % 4 {
-		case 0:
-		case 1:
+	kept := len(n.pending)
+	if ordered && seed%4 > 1 {
+		kept = rng.IntN(len(n.pending) + 1)
+	}
+	for i, c := range n.pending {
+		switch {
+		case seed%4 == 0 || i > kept:
+		case seed%4 == 1 || ordered && i < kept:
 			out.durable = c.apply(out.durable)
+		case ordered && c.data != nil:
+			out.durable = change{at: c.at, data: c.data[:rng.IntN(len(c.data)+1)]}.applyIfAny(out.durable)
+		case ordered:
 		default:
 			out.durable = c.tear(rng, out.durable)
 		}
