@@ -43,7 +43,12 @@ func newBrokerRole(n *Node) (*brokerRole, error) {
 	if err != nil {
 		return nil, err
 	}
+	generator := n.snapshots
+	if n.cfg.IsController() {
+		generator = nil // the controller feeds it
+	}
 	r.loader = loader.New(loader.Config{
+		Snapshots:     generator,
 		HighWatermark: n.raft.HighWatermark, Logger: logger,
 		LeaderChanged: func(l raft.LeaderAndEpoch) { r.broker.LeaderChanged(l) },
 		Fault:         func(err error) { n.fail(fmt.Errorf("metadata log: %w", err)) },

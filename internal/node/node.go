@@ -23,6 +23,7 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/node/raft"
 	"github.com/kraft-dev/kraft-operator/internal/node/rpc"
 	"github.com/kraft-dev/kraft-operator/internal/node/server"
+	"github.com/kraft-dev/kraft-operator/internal/node/snapshots"
 	"github.com/kraft-dev/kraft-operator/internal/node/wire"
 	"github.com/kraft-dev/kraft-operator/internal/quorum/disk"
 	"github.com/kraft-dev/kraft-operator/internal/storage"
@@ -48,6 +49,7 @@ type Node struct {
 	disk       *disk.Disk
 	raft       *raft.Driver
 	raftClient *rpc.Client
+	snapshots  *snapshots.Generator
 	controller *controller.Controller
 	server     *server.Server // controller listeners; nil without that role
 	broker     *brokerRole    // nil without that role
@@ -134,6 +136,7 @@ func (n *Node) build() (err error) {
 	if err != nil {
 		return err
 	}
+	n.snapshots = n.newSnapshots()
 	if n.cfg.IsController() {
 		if err := n.buildController(); err != nil {
 			return err
@@ -169,7 +172,7 @@ func (n *Node) buildController() (err error) {
 		MaxIdleInterval: idle, LeaderImbalanceInterval: rebalance, UncleanElectionInterval: ms(n.cfg.Int64(config.UncleanElectionIntervalMs)),
 		DisableTopicDeletion: !n.cfg.Bool(config.DeleteTopicEnable),
 		Voters:               n.voters, KRaftVersion: n.raft.KRaftVersion, Raft: n.raft.Handle,
-		Registration: registration, SendToActive: n.sendToActiveController,
+		Registration: registration, SendToActive: n.sendToActiveController, Snapshots: n.snapshots,
 		Authorizer: auth.AllowAll{}, Rand: mathrand.New(mathrand.NewPCG(randomSeed(), randomSeed())),
 		Registry: n.registry, Logger: n.opt.Logger.With("component", "controller"),
 	})
@@ -189,6 +192,22 @@ func (n *Node) buildController() (err error) {
 		}
 	})
 	return err
+}
+
+// newSnapshots makes the generator of this node's snapshots. It follows the controller's committed image, or the broker's loader
+// where there is no controller.
+func (n *Node) newSnapshots() *snapshots.Generator {
+	return snapshots.New(snapshots.Config{
+		MaxBytes: n.cfg.Int64(config.MetadataSnapshotBytes), Interval: ms(n.cfg.Int64(config.MetadataSnapshotIntervalMs)),
+		HighWatermark: n.raft.HighWatermark, Registry: n.registry, Logger: n.opt.Logger.With("component", "snapshots"),
+		Create: func(at snapshots.Point) (snapshots.Writer, error) {
+			w, err := n.raft.CreateSnapshot(at.EndOffset, at.Epoch, at.Timestamp)
+			if w == nil {
+				return nil, err // not a Writer that holds nil
+			}
+			return w, err
+		},
+	})
 }
 
 // voters are where controllers reach each other, from the newest voter set.
@@ -249,6 +268,7 @@ func (n *Node) run(ctx context.Context) error {
 		})
 	}
 	part("raft", n.raft.Run)
+	part("snapshots", n.snapshots.Run)
 	if n.controller != nil {
 		part("controller", n.controller.Run)
 		if err := n.server.Start(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/node/auth"
 	"github.com/kraft-dev/kraft-operator/internal/node/raft"
 	"github.com/kraft-dev/kraft-operator/internal/node/server"
+	"github.com/kraft-dev/kraft-operator/internal/node/snapshots"
 )
 
 // Log is what the controller needs of the metadata log: package raft's client.
@@ -75,6 +76,9 @@ type Config struct {
 	KRaftVersion func() int16
 	// Raft serves what belongs to the log, such as DescribeQuorum inside an Envelope; false: not one of its APIs.
 	Raft func(*server.Request) bool
+
+	// Snapshots makes snapshots of the committed image; nil: someone else on this node does.
+	Snapshots *snapshots.Generator
 
 	// Registration is what this controller registers as (KIP-919), through SendToActive, which finds the active
 	// controller, this node perhaps. Nil: it doesn't register, and features can't be upgraded while it votes.

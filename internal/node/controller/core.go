@@ -11,6 +11,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/metadata"
 	"github.com/kraft-dev/kraft-operator/internal/node/raft"
+	"github.com/kraft-dev/kraft-operator/internal/node/snapshots"
 )
 
 // core is the controller without goroutines: the loop calls it with one event after another, and tests do so directly.
@@ -80,7 +81,23 @@ func (c *core) commit(batches []raft.CommittedBatch) error {
 		}
 	}
 	c.complete()
+	c.offerSnapshot(batches)
 	return nil
+}
+
+// offerSnapshot tells of the committed image, which stands after all of these batches, control batches included.
+func (c *core) offerSnapshot(batches []raft.CommittedBatch) {
+	if c.cfg.Snapshots == nil || len(batches) == 0 {
+		return
+	}
+	bytes := int64(0)
+	for _, b := range batches {
+		bytes += int64(b.SizeBytes)
+	}
+	last := batches[len(batches)-1]
+	c.cfg.Snapshots.Committed(c.committed.stable().img, snapshots.Point{
+		EndOffset: last.LastOffset + 1, Epoch: last.Epoch, Timestamp: last.AppendTimestamp, Aligned: c.committed.begin == nil,
+	}, bytes)
 }
 
 func (c *core) commitBatch(b raft.CommittedBatch) error {
@@ -153,6 +170,9 @@ func (c *core) loadSnapshot(r raft.SnapshotReader) error {
 	}
 	c.committed, c.working = next, next
 	c.lastCommitted, c.lso = last, last
+	if c.cfg.Snapshots != nil {
+		c.cfg.Snapshots.Loaded()
+	}
 	c.log.Info("Loaded snapshot", "endOffset", r.EndOffset(), "epoch", r.Epoch())
 	return nil
 }

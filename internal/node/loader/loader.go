@@ -14,6 +14,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/metadata"
 	"github.com/kraft-dev/kraft-operator/internal/node/raft"
+	"github.com/kraft-dev/kraft-operator/internal/node/snapshots"
 )
 
 // CatchUpInterval is how often the loader looks whether it has caught up for the first time.
@@ -31,8 +32,10 @@ type Config struct {
 	LeaderChanged func(raft.LeaderAndEpoch)
 	// Fault is called with a record that can't be applied; the loader then stays where it is. On a broker it is logged, on a
 	// controller it is fatal.
-	Fault  func(error)
-	Logger *slog.Logger
+	Fault func(error)
+	// Snapshots makes snapshots of published images; nil: someone else on this node does.
+	Snapshots *snapshots.Generator
+	Logger    *slog.Logger
 }
 
 // Loader is a raft.Listener.
@@ -42,6 +45,10 @@ type Loader struct {
 	mu        sync.Mutex
 	replayer  *metadata.Replayer
 	offset    int64 // of the newest batch, also inside a transaction
+	epoch     int32 // of that batch
+	timestamp int64 // of that batch, ms
+	bytes     int64 // of batches since the last publication
+	loaded    bool  // a snapshot was loaded since
 	real      bool  // a record was seen
 	caughtUp  bool
 	faulty    bool
@@ -130,7 +137,8 @@ func (l *Loader) applyLocked(b raft.CommittedBatch) error {
 	if err := l.replayer.Apply(recs, b.LastOffset, b.Epoch); err != nil {
 		return err
 	}
-	l.offset = b.LastOffset
+	l.offset, l.epoch, l.timestamp = b.LastOffset, b.Epoch, b.AppendTimestamp
+	l.bytes += int64(b.SizeBytes)
 	return nil
 }
 
@@ -163,6 +171,7 @@ func (l *Loader) HandleLoadSnapshot(r raft.SnapshotReader) {
 	} else {
 		l.replayer.Load(img)
 		l.faulty, l.real, l.offset = false, l.real || seen, img.Offset
+		l.epoch, l.timestamp, l.bytes, l.loaded = r.Epoch(), r.LastContainedLogTimestamp(), 0, true
 	}
 	l.mu.Unlock()
 	if err := r.Close(); err != nil {
@@ -231,6 +240,9 @@ func (l *Loader) publish() bool {
 		return false
 	}
 	prev, next, delta := l.replayer.Publish()
+	at := snapshots.Point{EndOffset: l.offset + 1, Epoch: l.epoch, Timestamp: l.timestamp, Aligned: !l.replayer.InTransaction() && !l.faulty}
+	bytes, loaded := l.bytes, l.loaded
+	l.bytes, l.loaded = 0, false
 	late := l.late
 	l.late = nil
 	l.published = next
@@ -254,6 +266,11 @@ func (l *Loader) publish() bool {
 	l.mu.Unlock()
 	for _, f := range tell {
 		f(next.Offset)
+	}
+	if s := l.cfg.Snapshots; s != nil && loaded {
+		s.Loaded()
+	} else if s != nil && prev != next {
+		s.Committed(next, at, bytes)
 	}
 	l.readyOnce.Do(func() { close(l.ready) })
 	return true

@@ -91,6 +91,13 @@ func (d *delivery) newestSnapshot(all []disk.Snapshot) {
 	d.signal()
 }
 
+// newestEnd is the exclusive end of the newest snapshot, 0 if there is none.
+func (d *delivery) newestEnd() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.newest.EndOffset
+}
+
 // lowest is the smallest offset that a listener still needs of the log.
 func (d *delivery) lowest() int64 {
 	d.mu.Lock()

@@ -68,7 +68,6 @@ func New(cfg Config) (*Driver, error) {
 		inbox: make(chan func(), inboxSize), stopped: make(chan struct{}), fatal: make(chan error, 1),
 		requests: map[uint64]*server.Request{}, shutdown: make(chan struct{}),
 	}
-	d.metrics = newMetrics(cfg.Registry, d)
 	d.sendCtx, d.stopSend = context.WithCancel(context.Background())
 	d.deliver = newDelivery(cfg.Disk, d.fail)
 	d.deliver.newestSnapshot(cfg.Disk.Snapshots())
@@ -76,6 +75,7 @@ func New(cfg Config) (*Driver, error) {
 	d.persist = newSyncer(nil, func(seq uint64) { d.post(func() { d.step(quorum.ElectionPersisted{Seq: seq}) }) }, d.fail)
 	st := q.Status()
 	d.status.Store(&st)
+	d.metrics = newMetrics(cfg.Registry, d)
 	return d, nil
 }
 

@@ -28,6 +28,9 @@ func newMetrics(reg prometheus.Registerer, d *Driver) *metrics {
 	gauge := func(name, help string, value func(quorum.Status) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "kraft", Subsystem: "raft", Name: name, Help: help}, func() float64 { return value(d.Status()) })
 	}
+	offset := func(name, help string, value func() int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "kraft", Subsystem: "raft", Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
 	reg.MustRegister(m.append, m.commit, m.requests,
 		gauge("current_state", "0 unattached, 1 prospective, 2 candidate, 3 leader, 4 follower, 5 resigned.", func(s quorum.Status) float64 { return float64(s.Role) }),
 		gauge("current_epoch", "Leader epoch.", func(s quorum.Status) float64 { return float64(s.Epoch) }),
@@ -36,6 +39,8 @@ func newMetrics(reg prometheus.Registerer, d *Driver) *metrics {
 		gauge("voters", "Size of the newest voter set.", func(s quorum.Status) float64 { return float64(s.Voters.Len()) }),
 		gauge("high_watermark", "Exclusive end of what is known to be committed, -1 if not known.", func(s quorum.Status) float64 { return float64(s.HighWatermark) }),
 		gauge("log_end_offset", "Exclusive end of the metadata log.", func(s quorum.Status) float64 { return float64(s.LogEndOffset) }),
+		offset("log_start_offset", "Where the metadata log begins: what lay below is in a snapshot.", d.disk.StartOffset),
+		offset("latest_snapshot_end_offset", "Exclusive end of the newest snapshot on this disk, 0 if there is none.", d.deliver.newestEnd),
 		gauge("uncommitted_offsets", "Log end offset minus high watermark.", func(s quorum.Status) float64 { return float64(s.LogEndOffset - max(s.HighWatermark, 0)) }),
 	)
 	return m

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 	"github.com/kraft-dev/kraft-operator/internal/storage"
+	"github.com/kraft-dev/kraft-operator/internal/storage/record"
 	"github.com/kraft-dev/kraft-operator/internal/storage/record/control"
 )
 
@@ -239,8 +240,19 @@ type SnapshotWriter struct {
 	out  Snapshot
 }
 
-// CreateSnapshot begins a snapshot of committed records, with header h. It returns nil, nil where the snapshot is there.
+// CreateSnapshot begins a snapshot of committed records, with header h. It returns nil, nil where the snapshot is there, or the log has
+// left it behind. Errors: the log has no batch that ends there in that epoch.
 func (d *Disk) CreateSnapshot(id storage.SnapshotID, h storage.SnapshotHeader, nowMs int64) (*SnapshotWriter, error) {
+	if there, err := d.exists(id); err != nil || there || id.EndOffset <= d.log.StartOffset() {
+		return nil, err
+	}
+	data, err := d.ReadCommitted(id.EndOffset-1, id.EndOffset, 1)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", id, err)
+	}
+	if b, _, err := record.Split(data); err != nil || b.NextOffset() != id.EndOffset || b.Epoch() != id.Epoch {
+		return nil, fmt.Errorf("snapshot %s: no batch of that epoch ends at offset %d", id, id.EndOffset-1)
+	}
 	w, err := storage.CreateSnapshot(d.fs, d.dir, id, h, nowMs)
 	if err != nil || w == nil {
 		return nil, err

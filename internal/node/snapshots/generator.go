@@ -1,0 +1,158 @@
+// Package snapshots makes a node's own snapshots of its metadata image (KIP-630): every node does so, controller or broker, active
+// or not, each by its own counters.
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kraft-dev/kraft-operator/internal/metadata"
+)
+
+// recordsPerAppend is how many records are encoded at a time; Kafka puts as many into a batch.
+const recordsPerAppend = 1024
+
+// Point is where an image stands in the log.
+type Point struct {
+	EndOffset int64 // exclusive
+	Epoch     int32 // of the last record below it
+	Timestamp int64 // of the last batch, wall-clock milliseconds
+	// Aligned: EndOffset ends a batch, the image holds all below it, and no metadata transaction is open.
+	Aligned bool
+}
+
+// Writer writes one snapshot; *raft.SnapshotWriter is one.
+type Writer interface {
+	Append(values ...[]byte) error
+	// Freeze returns the size in bytes, 0 where another of that id came first.
+	Freeze() (int64, error)
+	Abort() error
+}
+
+// Config of a Generator.
+type Config struct {
+	MaxBytes int64         // metadata.log.max.record.bytes.between.snapshots
+	Interval time.Duration // metadata.log.max.snapshot.interval.ms; 0 is off
+	// Create begins a snapshot; nil, nil where it exists already.
+	Create func(Point) (Writer, error)
+	// HighWatermark of the log, exclusive; false while it isn't known.
+	HighWatermark func() (int64, bool)
+	Registry      prometheus.Registerer // nil: no metrics
+	Logger        *slog.Logger
+}
+
+// Generator follows one state machine and writes its snapshots in the background, one at a time, from immutable images.
+type Generator struct {
+	cfg     Config
+	start   time.Time
+	jobs    chan job // capacity 1
+	metrics *metrics
+
+	mu       sync.Mutex
+	trigger  trigger
+	busy     bool
+	caughtUp bool
+}
+
+type job struct {
+	img    *metadata.Image
+	at     Point
+	reason string
+}
+
+// New makes a generator; Run writes.
+func New(cfg Config) *Generator {
+	g := &Generator{cfg: cfg, start: time.Now(), jobs: make(chan job, 1)}
+	g.trigger = trigger{maxBytes: cfg.MaxBytes, interval: cfg.Interval}
+	g.metrics = newMetrics(cfg.Registry)
+	return g
+}
+
+// Committed tells of the image after committed batches of so many bytes. It doesn't block. Until the image has caught up with the high
+// watermark once nothing is counted: what was read at a start is no reason for a snapshot.
+func (g *Generator) Committed(img *metadata.Image, at Point, bytes int64) {
+	now := time.Since(g.start)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.caughtUp {
+		hw, known := g.cfg.HighWatermark()
+		if g.caughtUp = known && at.EndOffset >= hw; g.caughtUp {
+			g.trigger.reset(now)
+		}
+		return
+	}
+	if reason := g.trigger.committed(now, bytes, at.Aligned, g.busy); reason != "" {
+		g.busy = true
+		g.jobs <- job{img, at, reason} // never full: not busy
+	}
+}
+
+// Loaded tells that the state machine was replaced by a snapshot.
+func (g *Generator) Loaded() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.trigger.reset(time.Since(g.start))
+}
+
+// Run writes snapshots until ctx ends. One that fails is dropped and logged; the next is tried when it is due.
+func (g *Generator) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case j := <-g.jobs:
+			g.take(ctx, j)
+			g.mu.Lock()
+			g.busy = false
+			g.mu.Unlock()
+		}
+	}
+}
+
+func (g *Generator) take(ctx context.Context, j job) {
+	log := g.cfg.Logger.With("endOffset", j.at.EndOffset, "epoch", j.at.Epoch)
+	began := time.Now()
+	size, err := g.write(ctx, j)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		g.metrics.failed.Inc()
+		log.Error("No snapshot could be made", "reason", j.reason, "err", err)
+	case size > 0:
+		g.metrics.generated(size)
+		log.Info("Made a snapshot", "reason", j.reason, "bytes", size, "took", time.Since(began).Round(time.Millisecond))
+	}
+}
+
+// write returns 0 where the snapshot is there already.
+func (g *Generator) write(ctx context.Context, j job) (int64, error) {
+	w, err := g.cfg.Create(j.at)
+	if err != nil || w == nil {
+		return 0, err
+	}
+	if err := g.fill(ctx, w, j.img); err != nil {
+		return 0, errors.Join(err, w.Abort())
+	}
+	return w.Freeze()
+}
+
+func (g *Generator) fill(ctx context.Context, w Writer, img *metadata.Image) error {
+	version := img.MetadataVersion()
+	values := make([][]byte, 0, recordsPerAppend)
+	for rec := range img.Records() {
+		values = append(values, metadata.Encode(rec, version.RecordVersion(rec)))
+		if len(values) < recordsPerAppend {
+			continue
+		}
+		if err := errors.Join(ctx.Err(), w.Append(values...)); err != nil {
+			return err
+		}
+		values = values[:0]
+	}
+	return errors.Join(ctx.Err(), w.Append(values...))
+}
