@@ -57,15 +57,14 @@ func (q *Quorum) handleFetchResponse(req *FetchRequest, resp *FetchResponse) boo
 		return q.blankMeetsRecords(resp)
 	}
 	var ok bool
-	if resp.Snapshot == nil {
-		q.abandonDownload() // the leader serves this log after all
-	}
 	switch {
 	case resp.Diverging != nil && resp.Diverging.Epoch >= 0:
+		q.abandonDownload()
 		ok = q.truncate(*resp.Diverging)
 	case resp.Snapshot != nil && (resp.Snapshot.Epoch >= 0 || resp.Snapshot.Offset >= 0):
 		ok = q.redirected(*resp.Snapshot)
 	default:
+		q.abandonDownload() // the leader serves this log after all
 		ok = q.appendFetched(resp)
 	}
 	if !ok {

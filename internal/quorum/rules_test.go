@@ -102,6 +102,7 @@ func TestCheckFetchOffset(t *testing.T) {
 		{"at the log start with the snapshot's epoch", late, 10, 1, nil, nil},
 		{"at the log start with another epoch: the newest snapshot", late, 10, 3, nil, at(20, 3)},
 		{"an epoch before the earliest snapshot's: the newest snapshot", late, 15, 0, nil, at(20, 3)},
+		{"an epoch after the earliest snapshot's that this log never had diverges at that snapshot", late, 15, 2, at(10, 1), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			diverging, snapshot := c.log.checkFetchOffset(c.offset, c.epoch)

@@ -86,3 +86,36 @@ func TestReturningVoterDeposesNobody(t *testing.T) {
 		require.Equal(t, quorum.Follower, lost.q.Status().Role, "seed %d", seed)
 	}
 }
+
+// TestLaggardIsSentToASnapshot: a voter that was away while the logs were cleaned installs a snapshot and follows on, and
+// nobody's leadership suffers. Small pieces, so that it takes hundreds of them.
+func TestLaggardIsSentToASnapshot(t *testing.T) {
+	for seed := range uint64(20) {
+		w, leader := settled(seed, 3+2*int(seed%2))
+		require.NotNil(t, leader, "seed %d", seed)
+		epoch := leader.q.Status().Epoch
+		lost := w.nodes[(leader.id+1)%len(w.nodes)]
+		lost.crash()
+		had := lost.end()
+		w.s.chunk = 13
+		w.runUntil(w.now+2*time.Second, nil)
+		for _, n := range w.nodes {
+			if n.up {
+				n.makeSnapshot(n.verified)
+			}
+		}
+		w.runUntil(w.now+time.Second, nil)
+		for _, n := range w.nodes {
+			if n.up {
+				n.clean()
+			}
+		}
+		lost.start()
+		w.runUntil(w.now+10*time.Second, nil)
+		require.Equal(t, 1, w.installs, "seed %d", seed)
+		require.Greater(t, lost.q.Status().LogStartOffset, had, "seed %d", seed)
+		require.Greater(t, lost.q.Status().HighWatermark, leader.q.Status().HighWatermark-100, "seed %d", seed)
+		require.Equal(t, quorum.Leader, leader.q.Status().Role, "seed %d", seed)
+		require.Equal(t, epoch, leader.q.Status().Epoch, "seed %d", seed)
+	}
+}

@@ -71,7 +71,11 @@ func (w *world) planSnapshot() {
 	w.after(w.between(0, 2*w.s.snapshot), func() {
 		n := w.nodes[w.rng.IntN(len(w.nodes))]
 		if n.up && n.frozenUntil <= w.now {
-			n.makeSnapshot()
+			k := n.verified // what it has applied, and it may lag
+			if k > 0 && w.chance(0.3) {
+				k = 1 + w.rng.IntN(k)
+			}
+			n.makeSnapshot(k)
 			if !w.healed && w.chance(w.s.clean) {
 				n.clean()
 			}
@@ -80,13 +84,9 @@ func (w *world) planSnapshot() {
 	})
 }
 
-// makeSnapshot is the state machine's work: what it has applied, and it may lag. It takes a while, and then the log
-// may have moved on or have been replaced.
-func (n *node) makeSnapshot() {
-	k := n.verified
-	if w := n.w; k > 0 && w.chance(0.3) {
-		k = 1 + w.rng.IntN(k)
-	}
+// makeSnapshot is the state machine's work, of the first k batches. It takes a while, and then the log may have moved
+// on or have been replaced.
+func (n *node) makeSnapshot(k int) {
 	if k <= n.disk.first {
 		return
 	}
