@@ -71,6 +71,10 @@ e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own
 interop: build ## Apache Kafka 4.3.1's own tools against our cluster and our disks
 	hack/interop.sh
 
+.PHONY: interop-quorum
+interop-quorum: ## Quorums of kraftd mixed with Apache Kafka 4.3.1's controllers and brokers
+	hack/interop-quorum.sh
+
 .PHONY: fuzz
 FUZZTIME ?= 20s
 fuzz: ## Every fuzz target for FUZZTIME each

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// probes ask every voter of a mixed quorum the same questions; Go nodes have to answer what Java nodes answer.
+func (w *world) probes(leader kind) {
+	under := fmt.Sprintf(" under a %s leader", leader)
+	var s *quorumState
+	if !w.check(fmt.Sprintf("a %s node leads for the probes", leader), func() { s = w.lead(leader) }) {
+		return
+	}
+	for _, p := range raftProbes {
+		w.check(fmt.Sprintf("%s: the answer names the leader, its epoch and its endpoint on every voter%s", p.name, under), func() { w.probe(s, p) })
+	}
+}
+
+// raftAnswer is what every raft answer has to say.
+type raftAnswer struct {
+	code     int16
+	leader   int32
+	epoch    int32
+	endpoint string
+}
+
+// raftProbe is a request that changes nothing: its epoch is old, or it asks for what isn't there.
+type raftProbe struct {
+	name     string
+	follower int16 // error code of a follower's answer
+	leads    int16 // of the leader's
+	ask      func(w *world, n *node, s *quorumState) (raftAnswer, error)
+}
+
+// fenced is the answer to an epoch of the past, whoever answers.
+var fenced = kerr.FencedLeaderEpoch.Code
+
+var raftProbes = []raftProbe{
+	{"Vote", fenced, fenced, func(w *world, n *node, s *quorumState) (raftAnswer, error) { return probeVote(w, n, s, false) }},
+	{"Vote, as a pre-vote", fenced, fenced, func(w *world, n *node, s *quorumState) (raftAnswer, error) { return probeVote(w, n, s, true) }},
+	{"BeginQuorumEpoch", fenced, fenced, probeBegin},
+	{"EndQuorumEpoch", fenced, fenced, probeEnd},
+	{"Fetch", kerr.NotLeaderForPartition.Code, 0, probeFetch},
+	{"FetchSnapshot", kerr.NotLeaderForPartition.Code, kerr.SnapshotNotFound.Code, probeFetchSnapshot},
+	{"UpdateRaftVoter", fenced, fenced, probeUpdateVoter},
+}
+
+func (w *world) probe(s *quorumState, p raftProbe) {
+	for _, n := range w.voters {
+		got, err := p.ask(w, n, s)
+		need(err, "%s", n)
+		code := p.follower
+		if n == s.leader {
+			code = p.leads
+		}
+		expected := raftAnswer{code, s.leader.id, s.epoch, s.leader.addr()}
+		want(got == expected, "%s answers %+v, expected %+v", n, got, expected)
+	}
+}
+
+func probeVote(w *world, n *node, s *quorumState, pre bool) (a raftAnswer, err error) {
+	req := newest(kmsg.NewPtrVoteRequest())
+	req.ClusterID, req.VoterID = &w.clusterID, n.id
+	p := kmsg.NewVoteRequestTopicPartition()
+	p.CandidateEpoch, p.CandidateID, p.CandidateDirectoryID, p.VoterDirectoryID = s.epoch-1, w.voters[0].id, w.voters[0].directory, n.directory
+	p.LastOffset, p.PreVote = 1, pre
+	topic := kmsg.NewVoteRequestTopic()
+	topic.Topic, topic.Partitions = metadataTopic, append(topic.Partitions, p)
+	req.Topics = append(req.Topics, topic)
+	resp, err := ask[*kmsg.VoteResponse](n.addr(), req)
+	if err != nil {
+		return a, err
+	}
+	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.NodeEndpoints)); err != nil {
+		return a, err
+	}
+	got, e := resp.Topics[0].Partitions[0], resp.NodeEndpoints[0]
+	if got.VoteGranted {
+		return a, fmt.Errorf("a vote granted for an epoch of the past")
+	}
+	return answer(got.ErrorCode, got.LeaderID, got.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
+}
+
+// shape checks what the answers have in common.
+func shape(code int16, topics, endpoints int) error {
+	if err := kerr.ErrorForCode(code); err != nil {
+		return err
+	}
+	if topics != 1 || endpoints != 1 {
+		return fmt.Errorf("%d topics, %d endpoints", topics, endpoints)
+	}
+	return nil
+}
+
+func answer(code int16, leader, epoch, endpointOf int32, host string, port int) (raftAnswer, error) {
+	if endpointOf != leader {
+		return raftAnswer{}, fmt.Errorf("leader %d, endpoint of %d", leader, endpointOf)
+	}
+	return raftAnswer{code, leader, epoch, fmt.Sprintf("%s:%d", host, port)}, nil
+}
+
+func probeBegin(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+	req := newest(kmsg.NewPtrBeginQuorumEpochRequest())
+	req.ClusterID, req.VoterID = &w.clusterID, n.id
+	p := kmsg.NewBeginQuorumEpochRequestTopicPartition()
+	p.VoterDirectoryID, p.LeaderID, p.LeaderEpoch = n.directory, s.leader.id, s.epoch-1
+	topic := kmsg.NewBeginQuorumEpochRequestTopic()
+	topic.Topic, topic.Partitions = metadataTopic, append(topic.Partitions, p)
+	req.Topics = append(req.Topics, topic)
+	resp, err := ask[*kmsg.BeginQuorumEpochResponse](n.addr(), req)
+	if err != nil {
+		return a, err
+	}
+	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.NodeEndpoints)); err != nil {
+		return a, err
+	}
+	got, e := resp.Topics[0].Partitions[0], resp.NodeEndpoints[0]
+	return answer(got.ErrorCode, got.LeaderID, got.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
+}
+
+func probeEnd(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+	req := newest(kmsg.NewPtrEndQuorumEpochRequest())
+	req.ClusterID = &w.clusterID
+	p := kmsg.NewEndQuorumEpochRequestTopicPartition()
+	p.LeaderID, p.LeaderEpoch = s.leader.id, s.epoch-1
+	topic := kmsg.NewEndQuorumEpochRequestTopic()
+	topic.Topic, topic.Partitions = metadataTopic, append(topic.Partitions, p)
+	req.Topics = append(req.Topics, topic)
+	resp, err := ask[*kmsg.EndQuorumEpochResponse](n.addr(), req)
+	if err != nil {
+		return a, err
+	}
+	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.NodeEndpoints)); err != nil {
+		return a, err
+	}
+	got, e := resp.Topics[0].Partitions[0], resp.NodeEndpoints[0]
+	return answer(got.ErrorCode, got.LeaderID, got.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
+}
+
+// metadataTopicID is fixed.
+var metadataTopicID = [16]byte{15: 1}
+
+func probeFetch(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+	req := newest(kmsg.NewPtrFetchRequest())
+	req.ClusterID, req.MaxBytes, req.SessionEpoch = &w.clusterID, 1<<20, -1
+	req.ReplicaState.ID, req.ReplicaState.Epoch = -1, -1
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.CurrentLeaderEpoch, p.LastFetchedEpoch, p.LogStartOffset = s.epoch, 0, -1
+	topic := kmsg.NewFetchRequestTopic()
+	topic.TopicID, topic.Partitions = metadataTopicID, append(topic.Partitions, p)
+	req.Topics = append(req.Topics, topic)
+	resp, err := ask[*kmsg.FetchResponse](n.addr(), req)
+	if err != nil {
+		return a, err
+	}
+	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.Brokers)); err != nil {
+		return a, err
+	}
+	got, e := resp.Topics[0].Partitions[0], resp.Brokers[0]
+	return answer(got.ErrorCode, got.CurrentLeader.LeaderID, got.CurrentLeader.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
+}
+
+func probeFetchSnapshot(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+	req := newest(kmsg.NewPtrFetchSnapshotRequest())
+	req.ClusterID, req.ReplicaID, req.MaxBytes = &w.clusterID, -1, 1<<20
+	p := kmsg.NewFetchSnapshotRequestTopicPartition()
+	p.CurrentLeaderEpoch, p.SnapshotID.EndOffset, p.SnapshotID.Epoch = s.epoch, 1<<40, s.epoch
+	topic := kmsg.NewFetchSnapshotRequestTopic()
+	topic.Topic, topic.Partitions = metadataTopic, append(topic.Partitions, p)
+	req.Topics = append(req.Topics, topic)
+	resp, err := ask[*kmsg.FetchSnapshotResponse](n.addr(), req)
+	if err != nil {
+		return a, err
+	}
+	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.NodeEndpoints)); err != nil {
+		return a, err
+	}
+	got, e := resp.Topics[0].Partitions[0], resp.NodeEndpoints[0]
+	return answer(got.ErrorCode, got.CurrentLeader.LeaderID, got.CurrentLeader.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
+}
+
+func probeUpdateVoter(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+	v := w.voters[0]
+	req := newest(kmsg.NewPtrUpdateRaftVoterRequest())
+	req.ClusterID, req.CurrentLeaderEpoch, req.VoterID, req.VoterDirectoryID = &w.clusterID, s.epoch-1, v.id, v.directory
+	l := kmsg.NewUpdateRaftVoterRequestListener()
+	l.Name, l.Host, l.Port = "CONTROLLER", "127.0.0.1", uint16(v.port)
+	req.Listeners = append(req.Listeners, l)
+	req.KRaftVersionFeature.MaxSupportedVersion = 1
+	resp, err := ask[*kmsg.UpdateRaftVoterResponse](n.addr(), req)
+	if err != nil {
+		return a, err
+	}
+	l0 := resp.CurrentLeader
+	return answer(resp.ErrorCode, l0.LeaderID, l0.LeaderEpoch, l0.LeaderID, l0.Host, int(l0.Port))
+}
+
+// apiVersions asks in version 4, as a leader does before it adds a voter: only that version lists features whose minimum is 0.
+func (n *node) apiVersions() *kmsg.ApiVersionsResponse {
+	req := newest(kmsg.NewPtrApiVersionsRequest())
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "interop-quorum", "1"
+	resp, err := ask[*kmsg.ApiVersionsResponse](n.addr(), req)
+	need(err, "%s", n)
+	need(kerr.ErrorForCode(resp.ErrorCode), "%s", n)
+	return resp
+}
+
+// requireKRaftVersion: the add-voter probe finds kraft.version 0 to 1 on every controller.
+func (w *world) requireKRaftVersion() {
+	for _, n := range w.voters {
+		at := slices.IndexFunc(n.apiVersions().SupportedFeatures, func(f kmsg.ApiVersionsResponseSupportedFeature) bool { return f.Name == "kraft.version" })
+		want(at >= 0, "%s doesn't list kraft.version", n)
+		f := n.apiVersions().SupportedFeatures[at]
+		want(f.MinVersion == 0 && f.MaxVersion == 1, "%s supports kraft.version %d to %d", n, f.MinVersion, f.MaxVersion)
+	}
+}
+
+// requireSameAPIs compares what Go and Java controllers list.
+func (w *world) requireSameAPIs(what string, of func(*kmsg.ApiVersionsResponse) []string) {
+	w.caughtUp()
+	java := w.of(javaKind)[0]
+	expected := of(java.apiVersions())
+	slices.Sort(expected)
+	want(len(expected) > 3, "%s lists only %v", java, expected)
+	for _, n := range w.of(goKind) {
+		got := of(n.apiVersions())
+		slices.Sort(got)
+		for _, x := range expected {
+			want(slices.Contains(got, x), "%s lacks %s %s", n, what, x)
+		}
+		for _, x := range got {
+			want(slices.Contains(expected, x), "%s has %s %s, which %s hasn't", n, what, x, java)
+		}
+	}
+}
+
+func apiRanges(r *kmsg.ApiVersionsResponse) (out []string) {
+	for _, k := range r.ApiKeys {
+		out = append(out, fmt.Sprintf("%s %d-%d", kmsg.NameForKey(k.ApiKey), k.MinVersion, k.MaxVersion))
+	}
+	return out
+}
+
+func supportedFeatures(r *kmsg.ApiVersionsResponse) (out []string) {
+	for _, f := range r.SupportedFeatures {
+		out = append(out, fmt.Sprintf("%s %d-%d", f.Name, f.MinVersion, f.MaxVersion))
+	}
+	return out
+}
+
+func finalizedFeatures(r *kmsg.ApiVersionsResponse) (out []string) {
+	for _, f := range r.FinalizedFeatures {
+		out = append(out, fmt.Sprintf("%s %d", f.Name, f.MaxVersionLevel))
+	}
+	return out // their epoch isn't compared: it is the end of the batches that a node happened to read with the last change
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/kraft-dev/kraft-operator/internal/metadata"
+)
+
+// knownLines are warnings and errors that quorums of Java nodes alone were seen to log under the same faults: which of them a run
+// meets depends on its timing, so that the all-Java world of this run isn't enough.
+//
+//go:embed testdata/java-lines.txt
+var knownLines string
+
+// scenario is a world and what happens in it after the common part.
+type scenario struct {
+	name  string
+	kinds []kind
+	then  func(*world)
+}
+
+var scenarios = []scenario{
+	{"3 Java", []kind{javaKind, javaKind, javaKind}, (*world).brokerAmongJava},
+	{"1 Go + 2 Java", []kind{goKind, javaKind, javaKind}, func(w *world) {
+		w.replays(javaKind)
+		w.swaps()
+	}},
+	{"2 Go + 1 Java", []kind{goKind, goKind, javaKind}, func(w *world) {
+		w.replays(goKind)
+		w.follows(javaKind, goKind)
+		w.follows(goKind, javaKind)
+		w.toolsRead()
+	}},
+	{"3 Go + 2 Java", []kind{goKind, goKind, goKind, javaKind, javaKind}, func(w *world) {
+		w.probes(goKind)
+		w.probes(javaKind)
+		w.check("kraft.version is in ApiVersions v4 of every controller, as the add-voter probe needs it", w.requireKRaftVersion)
+		w.check("Go and Java controllers list the same APIs and versions", func() { w.requireSameAPIs("API", apiRanges) })
+		w.check("Go and Java controllers list the same supported features", func() { w.requireSameAPIs("feature", supportedFeatures) })
+		w.check("Go and Java controllers list the same finalized features", func() { w.requireSameAPIs("finalized feature", finalizedFeatures) })
+	}},
+}
+
+// world runs one scenario. Whatever a Java node logs in a world without Go nodes is allowed in the others.
+func (h *harness) world(s scenario) {
+	fmt.Fprintf(h.out, "-- %s\n", s.name)
+	var w *world
+	if err := try(func() { w = h.newWorld(s.name, s.kinds...) }); err != nil {
+		h.check(s.name+": is formatted", func() { need(err, "format") })
+		return
+	}
+	defer w.end()
+	if !w.check("elects a leader, and everyone follows it", func() { w.start() }) {
+		for _, n := range w.voters {
+			fmt.Fprintf(h.out, "%s:\n%s\n", n, tail(n.proc.log, 8))
+		}
+		return
+	}
+	w.openLedger()
+	w.check("replicates to everyone", w.replicates)
+	w.handsOver()
+	w.killEach()
+	if len(w.of(goKind)) > 0 {
+		w.check("a Java controller registers with a Go leader", func() { w.registers(goKind) })
+		w.check("a Go controller registers with a Java leader", func() { w.registers(javaKind) })
+	}
+	if s.then != nil {
+		s.then(w)
+	}
+	w.check("no acknowledged write is lost", func() { w.requireLedger(100) })
+	w.check("logs are equal byte for byte up to the high watermark", w.requireSameLogs)
+	w.check("no process ends by itself", w.requireAlive)
+	if len(w.of(goKind)) == 0 {
+		w.learnLines()
+		return
+	}
+	w.check("Java nodes log no warning or error that they don't log among their own", w.requireKnownLines)
+	w.check("Go nodes log no error", w.requireNoGoErrors)
+}
+
+// replicates: what the leader acknowledged is in every voter's log.
+func (w *world) replicates() {
+	before := w.ledger.count()
+	eventually(electsWithin, "20 writes", func() error {
+		if n := w.ledger.count() - before; n < 20 {
+			return fmt.Errorf("%d writes", n)
+		}
+		return nil
+	})
+	s := w.caughtUp()
+	want(len(s.voters) == len(w.voters), "%d voters", len(s.voters))
+	for _, n := range w.voters {
+		want(s.voters[n.id] == n.directory, "%s has directory id %s, the leader says %s", n, n.directory, s.voters[n.id])
+		want(s.endpoints[n.id] == "CONTROLLER://"+n.addr(), "%s is at %s, the leader says %s", n, n.addr(), s.endpoints[n.id])
+	}
+}
+
+// writesGoOn waits until a write that began now is acknowledged.
+func (w *world) writesGoOn() {
+	before := w.ledger.count()
+	eventually(electsWithin, "a write", func() error {
+		if w.ledger.count() < before+2 { // the first may have been sent before
+			return fmt.Errorf("none since %d", before)
+		}
+		return nil
+	})
+}
+
+// handsOver stops the leader in order, in each direction there is.
+func (w *world) handsOver() {
+	if len(w.of(goKind)) == 0 || len(w.of(javaKind)) == 0 {
+		w.check("hands over from Java to Java", func() {
+			s := w.caughtUp()
+			s.leader.stop()
+			w.elected()
+			w.repair()
+			w.writesGoOn()
+		})
+		w.check("hands over from Java to Java while the third is paused", func() {
+			s := w.caughtUp()
+			for _, n := range w.voters {
+				if n != s.leader {
+					n.pause()
+					break
+				}
+			}
+			s.leader.stop()
+			w.repair()
+			w.writesGoOn()
+		})
+		return
+	}
+	for _, from := range []kind{javaKind, goKind} {
+		var s *quorumState
+		if !w.check(fmt.Sprintf("a %s node can be made the leader", from), func() { s = w.lead(from) }) {
+			continue
+		}
+		w.check(fmt.Sprintf("hands over from %s to %s", from, from.other()), func() {
+			w.handOver(s, from.other())
+			w.writesGoOn()
+		})
+	}
+}
+
+// killEach kills every voter with kill -9, the leader first, and waits for it to be back.
+func (w *world) killEach() {
+	s, err := w.state()
+	order := append([]*node{}, w.voters...)
+	if err == nil {
+		for i, n := range order {
+			if n == s.leader {
+				order[0], order[i] = order[i], order[0]
+			}
+		}
+	}
+	for i, n := range order {
+		what := "a follower"
+		if i == 0 && err == nil {
+			what = "the leader"
+		}
+		w.check(fmt.Sprintf("survives kill -9 of %s, %s", n, what), func() {
+			w.caughtUp()
+			n.kill()
+			w.elected()
+			w.writesGoOn()
+			n.start()
+			w.caughtUp()
+		})
+	}
+}
+
+// registers: a controller of one kind that starts registers with a leader of the other, whose log then holds the new incarnation.
+func (w *world) registers(leader kind) {
+	s := w.lead(leader)
+	n := w.of(leader.other())[0]
+	before := w.registrations(n, s)
+	n.stop()
+	n.start()
+	eventually(electsWithin, fmt.Sprintf("%s registers with %s", n, s.leader), func() error {
+		now, err := w.state()
+		if err != nil {
+			return err
+		}
+		if after := w.registrations(n, now); after <= before {
+			return fmt.Errorf("%d registrations under %s leaders, as before", after, leader)
+		}
+		return nil
+	})
+}
+
+// registrations counts the records of a controller's registrations that the present leader has written in this epoch.
+func (w *world) registrations(n *node, s *quorumState) (count int) {
+	entries, err := readEntries(s.leader.metadataLog(), s.highWatermark)
+	need(err, "the log of %s", s.leader)
+	for _, e := range entries {
+		if r, ok := e.record.(*metadata.RegisterControllerRecord); ok && r.ControllerID == n.id && e.epoch == s.epoch {
+			count++
+		}
+	}
+	return count
+}
+
+// requireAlive gives up if a process ended that nobody ended.
+func (w *world) requireAlive() {
+	for _, p := range w.procs {
+		want(!p.endedByItself(), "%s ended: %v\n%s", p.name, p.err, tail(p.log, 20))
+	}
+}
+
+// javaLines reads what the Java nodes of this world warned of.
+func (w *world) javaLines() *lines {
+	l := newLines()
+	for _, n := range w.all() {
+		for _, file := range n.javaLogs {
+			need(l.read(file), "read %s", file)
+		}
+	}
+	return l
+}
+
+func (w *world) learnLines() {
+	seen := w.javaLines()
+	for _, line := range seen.without(w.h.allowed) {
+		fmt.Fprintf(w.h.out, "      logged among Java nodes: %s\n", line)
+	}
+	for line, n := range seen.seen {
+		w.h.allowed.seen[line] += n
+	}
+}
+
+func (w *world) requireKnownLines() {
+	fresh := w.javaLines().without(w.h.allowed)
+	want(len(fresh) == 0, "%s", strings.Join(fresh, "\n"))
+}
+
+// requireNoGoErrors gives up if a Go node logged at level ERROR.
+func (w *world) requireNoGoErrors() {
+	for _, n := range w.all() {
+		for _, file := range n.logs {
+			for line := range strings.Lines(tail(file, 1<<20)) {
+				want(!strings.Contains(line, "level=ERROR"), "%s: %s", n, line)
+			}
+		}
+	}
+}
