@@ -60,8 +60,9 @@ type Coordinator struct {
 	loads sync.WaitGroup
 
 	// Owned by Run's goroutine.
-	shards map[int32]*shard
-	ctx    context.Context
+	shards    map[int32]*shard
+	deadlines deadlines
+	ctx       context.Context
 }
 
 // shard is one partition of __consumer_offsets.
@@ -136,32 +137,9 @@ func (c *Coordinator) post(f func()) bool {
 	}
 }
 
-func (c *Coordinator) untilDeadline() time.Duration {
-	d := time.Hour
-	now := c.now()
-	for _, s := range c.shards {
-		for _, e := range s.groups {
-			if at, ok := e.Deadline(); ok {
-				d = min(d, max(0, at-now))
-			}
-		}
-	}
-	return d
-}
-
-func (c *Coordinator) tick() {
-	now := c.now()
-	for _, s := range c.shards {
-		for _, e := range s.groups {
-			if at, ok := e.Deadline(); ok && at <= now {
-				c.apply(s, e, e.Tick(now))
-			}
-		}
-	}
-}
-
-// apply carries out effects: the record first, then the answers.
+// apply carries out effects: the record first, then the answers. Each change of a group comes here, even one without any.
 func (c *Coordinator) apply(s *shard, e *entry, fx Effects) {
+	c.schedule(s, e)
 	if fx.Persist {
 		generation := e.Generation
 		c.append(s, e, []KV{groupRecord(e.Group, time.Now().UnixMilli())}, func(err error) {
@@ -265,6 +243,8 @@ func (c *Coordinator) load(ctx context.Context, s *shard) {
 		for id, e := range groups {
 			if e.State == Empty && len(e.offsets) == 0 && e.Generation == 0 {
 				delete(groups, id)
+			} else {
+				c.schedule(s, e)
 			}
 		}
 		c.log.Info("Loaded groups", "partition", s.partition, "leaderEpoch", s.leaderEpoch, "groups", len(groups), "took", time.Since(began))

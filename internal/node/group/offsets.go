@@ -79,10 +79,11 @@ type entry struct {
 	offsets map[TopicPartition]Committed
 	// inFlight is how many appends of this group are under way; a group with any isn't removed.
 	inFlight int
+	timed
 }
 
 func newEntry(id string, cfg Config) *entry {
-	return &entry{Group: New(id, cfg), offsets: map[TopicPartition]Committed{}}
+	return &entry{Group: New(id, cfg), offsets: map[TopicPartition]Committed{}, timed: timed{index: -1}}
 }
 
 // replay applies one record read back from the log. A record of a kind that this coordinator does not keep
