@@ -135,7 +135,7 @@ func (w *world) answer(n *node, e quorum.Reply) {
 
 // parse is the receiving driver's work: it checks and describes the batches.
 func (w *world) parse(n *node, m quorum.Message) quorum.Message {
-	if s, ok := m.(*quorum.FetchSnapshotResponse); ok && len(s.Data) > 0 && w.chance(w.s.drop/10) {
+	if s, ok := m.(*quorum.FetchSnapshotResponse); ok && len(s.Data) > 0 && w.chance(w.s.drop/3) {
 		c := *s
 		n.damagedNext = true
 		c.Data = slices.Clone(s.Data)

@@ -78,6 +78,9 @@ func (w *world) planSnapshot() {
 			n.makeSnapshot(k)
 			if !w.healed && w.chance(w.s.clean) {
 				n.clean()
+				if w.chance(0.1) { // with files and segments still to be deleted
+					n.later(w.between(0, 2*w.s.fsync), func() { w.faultCrash(n) })
+				}
 			}
 		}
 		w.planSnapshot()
