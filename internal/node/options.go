@@ -46,7 +46,7 @@ func readLive(c *config.Config) (config.Live, error) {
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // quorumConfig translates the settings for the engine.
-func quorumConfig(c *config.Config, listeners *config.ListenerSet, id Identity) (quorum.Config, error) {
+func quorumConfig(c *config.Config, listeners *config.ListenerSet, id Identity, live config.Live) (quorum.Config, error) {
 	q := quorum.DefaultConfig()
 	q.ClusterID, q.NodeID, q.DirectoryID = id.ClusterID, quorum.NodeID(c.NodeID()), id.Directories[c.MetadataLogDir()]
 	q.Controller = c.IsController()
@@ -92,10 +92,20 @@ func quorumConfig(c *config.Config, listeners *config.ListenerSet, id Identity) 
 	q.AppendLinger = ms(c.Int64(config.QuorumAppendLingerMs))
 	q.FetchMaxBytes = int32(c.Int64(config.QuorumFetchMaxBytes))
 	q.FetchSnapshotMaxBytes = int32(c.Int64(config.QuorumFetchSnapshotMaxBytes))
+	q.Routes = routesOf(live)
 	q.AutoJoin = c.Bool(config.QuorumAutoJoin)
 	q.FormationSafe = c.Bool(config.KraftFormationSafe)
 	q.KRaftVersions = quorum.VersionRange{Min: minKRaftVersion, Max: maxKRaftVersion}
 	return q, nil
+}
+
+// routesOf are the addresses to try beside the voters' recorded ones.
+func routesOf(live config.Live) []quorum.Node {
+	var out []quorum.Node
+	for _, r := range live.Routes {
+		out = append(out, quorum.Node{ID: quorum.NodeID(r.ID), Host: r.Host, Port: uint16(r.Port)})
+	}
+	return out
 }
 
 // advertisedHost is what others are told where a listener binds to every address.

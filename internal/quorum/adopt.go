@@ -41,6 +41,10 @@ func (q *Quorum) adoptLeader(l LeaderAndEpoch, endpoints []Endpoint) {
 		endpoints = q.endpointsOf(l.LeaderID)
 	}
 	known := q.election.LeaderID == l.LeaderID
+	if known && q.role == Follower && q.follower.unreached && len(endpoints) > 0 {
+		q.leaderEndpoints = endpoints // hearsay, but where it was thought to be it did not answer
+		return
+	}
 	if known && len(endpoints) <= len(q.leaderEndpoints) || len(endpoints) == 0 {
 		return
 	}
@@ -57,5 +61,22 @@ func (q *Quorum) adoptSelf(epoch Epoch) {
 	if epoch > q.election.Epoch {
 		q.note(NoteWarn, "a peer names this node leader of epoch %d, of which this disk knows nothing", epoch)
 		q.becomeUnattached(epoch)
+	}
+}
+
+// leaderIsAt takes a leader's own word on where it is. Another may have passed on an address from an old voter set.
+func (q *Quorum) leaderIsAt(l LeaderAndEpoch, endpoints []Endpoint) {
+	if q.role != Follower || l != (LeaderAndEpoch{q.election.LeaderID, q.election.Epoch}) || len(endpoints) == 0 {
+		return
+	}
+	is, _ := findEndpoint(endpoints, q.cfg.Listener)
+	if was, ok := findEndpoint(q.leaderEndpoints, q.cfg.Listener); !ok || was.Host != is.Host || was.Port != is.Port {
+		q.leaderEndpoints = endpoints
+	}
+}
+
+func (q *Quorum) leaderUnreached(to Node) {
+	if q.role == Follower && to.ID == q.election.LeaderID {
+		q.follower.unreached = true
 	}
 }

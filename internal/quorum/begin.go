@@ -54,5 +54,6 @@ func (q *Quorum) handleBegin(r Request, m *BeginQuorumEpochRequest) {
 		return
 	}
 	q.adopt(m.Leader, m.Endpoints)
+	q.leaderIsAt(m.Leader, m.Endpoints)
 	answer(NoError, q.checkReceiver(m.Voter))
 }

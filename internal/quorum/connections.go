@@ -71,6 +71,10 @@ func (q *Quorum) expireConnections() {
 		if k.until > q.now {
 			return false
 		}
+		if k.correlation != 0 {
+			q.leaderUnreached(k.to)
+			q.unreachable(k.to)
+		}
 		if isFetch(k.request) && k.correlation != 0 {
 			q.onFetchTimeout(k.to)
 		}
@@ -84,7 +88,7 @@ func (q *Quorum) voterNode(v Voter) (Node, bool) {
 	if !ok && len(v.Endpoints) > 0 {
 		e, ok = v.Endpoints[0], true
 	}
-	return Node{ID: v.Key.ID, Host: e.Host, Port: e.Port}, ok
+	return q.routed(Node{ID: v.Key.ID, Host: e.Host, Port: e.Port}, ok)
 }
 
 // bootstrapNodes are fetch targets for finding the leader: the configured servers, or else the voters.

@@ -37,7 +37,7 @@ func (q *Quorum) leaderResigned(successors []ReplicaKey) {
 	position := slices.IndexFunc(successors, func(k ReplicaKey) bool {
 		return k.ID == q.local.ID && (k.DirectoryID.IsZero() || k.DirectoryID == q.local.DirectoryID)
 	})
-	if position == 0 && first && q.isVoter() && !q.emptyForVotes() && q.shutdown == notShuttingDown {
+	if position == 0 && first && q.mayElect() && !q.emptyForVotes() && q.shutdown == notShuttingDown {
 		q.note(NoteInfo, "first successor of leader %d: candidate of epoch %d", q.election.LeaderID, q.election.Epoch+1)
 		q.becomeCandidate()
 		return

@@ -26,16 +26,18 @@ func (q *Quorum) fetchTarget() (Node, bool) {
 	}
 	leader, ok := q.leaderNode()
 	if ok && !q.follower.askAround && q.conns.ready(leader.ID) {
+		q.follower.askedAround = false
 		return leader, true
 	}
-	q.follower.askAround = false
+	q.follower.askAround, q.follower.askedAround = false, true
 	return q.readyBootstrap()
 }
 
 // leaderNode is where the leader that is followed is reached.
 func (q *Quorum) leaderNode() (Node, bool) {
 	e, ok := findEndpoint(q.leaderEndpoints, q.cfg.Listener)
-	return Node{ID: q.election.LeaderID, Host: e.Host, Port: e.Port}, ok && q.role == Follower
+	to, ok := q.routed(Node{ID: q.election.LeaderID, Host: e.Host, Port: e.Port}, ok)
+	return to, ok && q.role == Follower
 }
 
 // onFetchTimeout: a leader that does not answer may have been replaced; a bootstrap server may know.
@@ -71,6 +73,7 @@ func (q *Quorum) handleFetchResponse(req *FetchRequest, resp *FetchResponse) boo
 		return false
 	}
 	q.leaderServed()
+	q.leaderIsAt(resp.Leader, q.endpointIn(&resp.Answer))
 	return true
 }
 
@@ -80,6 +83,7 @@ func (q *Quorum) leaderServed() {
 	q.follower.lastFetch = q.now
 	q.follower.hasFetched = true
 	q.follower.leaderAnswered()
+	q.follower.unreached = false
 }
 
 // truncate cuts what this log has and the leader's has not. Never anything committed: then one of the two has broken

@@ -7,6 +7,9 @@ type followerState struct {
 	hasFetched     bool // the leader answered a fetch of ours: it lives, and pre-votes are refused
 	leaderResigned bool // it said EndQuorumEpoch
 	askAround      bool // the next fetch goes to a bootstrap server
+	askedAround    bool // the last one did
+
+	unreached bool // its last answer is outstanding or failed: the address may be wrong
 
 	refusals int     // connections to the leader refused or reset in a row
 	earlyAt  Instant // pre-vote then, long before fetchDeadline; 0: no reason to
@@ -40,18 +43,20 @@ func (q *Quorum) becomeFollower(l LeaderAndEpoch, endpoints []Endpoint) {
 }
 
 func (q *Quorum) pollFollower() {
-	if at := q.follower.earlyAt; at > 0 && at <= q.now && at < q.follower.fetchDeadline && q.isVoter() && q.shutdown == notShuttingDown {
+	if at := q.follower.earlyAt; at > 0 && at <= q.now && at < q.follower.fetchDeadline && q.mayElect() && q.shutdown == notShuttingDown {
 		q.campaignEarly()
 		return
 	}
 	if q.follower.fetchDeadline <= q.now {
-		if q.isVoter() {
+		if q.mayElect() {
 			if q.shutdown == notShuttingDown {
 				q.becomeProspective()
 			}
 			return
 		}
-		q.follower.askAround = !q.follower.askAround // leader and bootstrap servers by turns (KAFKA-19354, KAFKA-20514)
+		// The leader and bootstrap servers by turns (KAFKA-19354, KAFKA-20514). By who was asked last, not by a toggle: the
+		// request's own timeout may come at this very instant and have set askAround already.
+		q.follower.askAround = !q.follower.askedAround
 		q.follower.fetchDeadline = q.now + q.cfg.FetchTimeout
 	}
 	if !q.pollVoterSet() {

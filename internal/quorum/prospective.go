@@ -14,7 +14,7 @@ func (q *Quorum) becomeProspective() {
 
 func (q *Quorum) pollProspective() {
 	switch {
-	case !q.isVoter():
+	case !q.mayElect():
 		q.becomeUnattached(q.election.Epoch)
 	case q.tally.won():
 		q.becomeCandidate()

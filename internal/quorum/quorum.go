@@ -46,6 +46,8 @@ type Quorum struct {
 	installToken  uint64
 	reported      LeaderAndEpoch // last LeaderChanged
 
+	detour map[NodeID]bool // routes.go: take the route, the recorded address failed last
+
 	blank     bool // formation.go
 	replacing bool
 	shutdown  shutdownPhase
@@ -148,6 +150,8 @@ func (q *Quorum) handle(ev Event) {
 		q.beginShutdown()
 	case DirectoryReplaced:
 		q.onDirectoryReplaced(ev.DirectoryID)
+	case Routes:
+		q.cfg.Routes = slices.Clone(ev.Nodes)
 	}
 }
 
@@ -229,6 +233,7 @@ func (q *Quorum) enter(r Role) {
 		q.leaveChange()
 		q.leader = nil
 	}
+	q.giveUpSilentVoters()
 	q.role = r
 	q.early = nil
 	q.moves++
@@ -239,6 +244,14 @@ func (q *Quorum) enter(r Role) {
 func (q *Quorum) voters() VoterSet { return q.history.current() }
 
 func (q *Quorum) isVoter() bool { return !q.replacing && q.history.current().Contains(q.local) }
+
+// mayElect reports whether this replica may campaign: as a voter, or as the other one of two voters whose own removal is
+// not known to be committed. The one that is left votes by the old set, if the record has not reached it, and this log
+// is the longer: neither could ever be elected, if this one didn't campaign for the new set's vote, not counting its own. Once
+// elected it commits the record and hands over (votedOut). With more voters the rest can do without.
+func (q *Quorum) mayElect() bool {
+	return q.isVoter() || !q.replacing && q.history.leftPair(q.local, q.hw)
+}
 
 func (q *Quorum) soleVoter() bool { return q.isVoter() && q.voters().Len() == 1 }
 
@@ -261,7 +274,7 @@ func (q *Quorum) nextDeadline() Instant {
 		soonest(q.electionDeadline)
 	case Follower:
 		soonest(q.follower.fetchDeadline)
-		if q.follower.earlyAt > 0 && q.isVoter() {
+		if q.follower.earlyAt > 0 && q.mayElect() {
 			soonest(q.follower.earlyAt)
 		}
 		if len(q.cfg.Endpoints) > 0 {

@@ -27,6 +27,10 @@ func (q *Quorum) handleSendFailed(ev SendFailed) {
 		return
 	}
 	moves := q.moves
+	if ev.Failure == Disconnected || ev.Failure == Refused {
+		q.leaderUnreached(c.to)
+		q.unreachable(c.to)
+	}
 	if _, ok := c.request.(*FetchSnapshotRequest); ok {
 		q.onFetchTimeout(c.to)
 	}
@@ -107,14 +111,17 @@ func (q *Quorum) commonResponse(c connection, a *Answer) bool {
 		if a.TopError == BrokerNotAvailable {
 			level = NoteDebug
 		}
+		if a.TopError == InconsistentClusterID {
+			q.unreachable(c.to)
+		}
 		q.note(level, "node %d (%s:%d) answered %s to %T", c.to.ID, c.to.Host, c.to.Port, a.TopError, c.request)
 		return false
 	}
-	epoch := q.election.Epoch
-	var endpoints []Endpoint
-	if a.Endpoint.ID >= 0 && a.Endpoint.ID == a.Leader.LeaderID {
-		endpoints = []Endpoint{{Listener: q.cfg.Listener, Host: a.Endpoint.Host, Port: a.Endpoint.Port}}
+	if a.Error == InvalidVoterKey {
+		q.unreachable(c.to) // another node, or another disk
 	}
+	epoch := q.election.Epoch
+	endpoints := q.endpointIn(a)
 	switch {
 	case a.Leader.Epoch < epoch || a.Error == UnknownLeaderEpoch:
 		return false // its news are older than ours
@@ -145,6 +152,14 @@ func (q *Quorum) commonResponse(c connection, a *Answer) bool {
 func endsDownload(request Message, err ErrorCode) bool {
 	_, ok := request.(*FetchSnapshotRequest)
 	return ok && (err == SnapshotNotFound || err == PositionOutOfRange)
+}
+
+// endpointIn is the leader's address in an answer, under the listener it was asked for.
+func (q *Quorum) endpointIn(a *Answer) []Endpoint {
+	if a.Endpoint.ID < 0 || a.Endpoint.ID != a.Leader.LeaderID {
+		return nil
+	}
+	return []Endpoint{{Listener: q.cfg.Listener, Host: a.Endpoint.Host, Port: a.Endpoint.Port}}
 }
 
 // preVoteUnsupported: a voter too old for pre-votes (Vote v0 and v1) must be asked for the vote itself. Not while

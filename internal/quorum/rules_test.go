@@ -171,3 +171,44 @@ func TestVoterSetMatchesKeys(t *testing.T) {
 	require.True(t, set.Contains(ReplicaKey{2, dir(7)}), "a static voter is any disk of its node")
 	require.False(t, set.Contains(NoReplica))
 }
+
+// observing makes q, which is no voter, a follower of 2 in epoch 5.
+func observing(t *testing.T) (*Quorum, Send) {
+	t.Helper()
+	q := threeVoters(t, nil, LogState{})
+	q.local.DirectoryID[0], q.cfg.DirectoryID[0] = 9, 9
+	q.cfg.BootstrapServers = nil
+	q.bootstrap = []Node{{-2, "b", 7}}
+	return q, follow(t, q)
+}
+
+// An observer whose leader is silent asks a bootstrap server next, though the request and the fetch timer end at the same
+// instant; then the leader again.
+func TestObserverOfASilentLeaderAsksAround(t *testing.T) {
+	q, s := observing(t)
+	require.Equal(t, NodeID(2), s.To.ID)
+	for i, want := range []NodeID{-2, 2, -2, 2} {
+		var fx Effects
+		for len(effectsOf[Send](fx)) == 0 {
+			fx = q.Step(q.Deadline(), Tick{})
+		}
+		require.Equal(t, want, effectsOf[Send](fx)[0].To.ID, "attempt %d", i)
+	}
+}
+
+// A leader's own word on its address counts more than what an old voter set said.
+func TestLeaderSaysWhereItIs(t *testing.T) {
+	q, _ := observing(t)
+	require.Equal(t, uint16(2), q.leaderEndpoints[0].Port)
+	q.Step(5, Request{ReplyTo: 5, Message: &BeginQuorumEpochRequest{Voter: NoReplica, Leader: LeaderAndEpoch{2, 5},
+		Endpoints: []Endpoint{{"CONTROLLER", "moved", 22}}}})
+	require.Equal(t, uint16(22), q.leaderEndpoints[0].Port)
+
+	// Hearsay counts only where the leader did not answer.
+	hearsay := &FetchResponse{Answer: Answer{Error: NotLeaderOrFollower, Leader: LeaderAndEpoch{2, 5}, Endpoint: Node{2, "again", 33}}}
+	q.adopt(hearsay.Leader, q.endpointIn(&hearsay.Answer))
+	require.Equal(t, uint16(22), q.leaderEndpoints[0].Port)
+	q.leaderUnreached(Node{ID: 2})
+	q.adopt(hearsay.Leader, q.endpointIn(&hearsay.Answer))
+	require.Equal(t, uint16(33), q.leaderEndpoints[0].Port)
+}

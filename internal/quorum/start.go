@@ -18,7 +18,7 @@ func (q *Quorum) start() {
 		q.startUnattached()
 	case e.LeaderID >= 0 && e.LeaderID == q.local.ID:
 		q.becomeResigned(nil)
-	case q.votedForSelf() && e.LeaderID == None && last < e.Epoch && q.isVoter():
+	case q.votedForSelf() && e.LeaderID == None && last < e.Epoch && q.mayElect():
 		q.enter(Candidate)
 		q.startCandidacy()
 	case e.LeaderID >= 0 && len(q.endpointsOf(e.LeaderID)) > 0:
@@ -34,7 +34,7 @@ func (q *Quorum) start() {
 func (q *Quorum) startUnattached() {
 	q.enter(Unattached)
 	q.electionDeadline = Never
-	if q.isVoter() {
+	if q.mayElect() {
 		q.electionDeadline = q.now + q.electionTimeout()
 	}
 }

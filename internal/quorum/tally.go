@@ -9,7 +9,10 @@ type tally struct {
 
 // newTally begins with this node's own vote. An empty log while formation is safe needs everybody's.
 func (q *Quorum) newTally() tally {
-	t := tally{voters: q.voters(), votes: map[NodeID]bool{q.local.ID: true}}
+	t := tally{voters: q.voters(), votes: map[NodeID]bool{}}
+	if t.voters.Contains(q.local) {
+		t.votes[q.local.ID] = true
+	}
 	t.needed = t.voters.Majority()
 	if q.emptyForVotes() {
 		t.needed = t.voters.Len()

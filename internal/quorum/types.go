@@ -180,6 +180,7 @@ type Config struct {
 	Controller bool
 
 	BootstrapServers []Node   // [controller.quorum.bootstrap.servers], in order; ids are ignored
+	Routes           []Node   // [kraft.routes], a setting of ours: see routes.go
 	StaticVoters     VoterSet // [controller.quorum.voters]: kraft.version 0, overridden by any voters record
 
 	ElectionTimeout    time.Duration // [controller.quorum.election.timeout.ms] 1 s

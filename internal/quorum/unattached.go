@@ -7,8 +7,10 @@ package quorum
 func (q *Quorum) becomeUnattached(epoch Epoch) {
 	deadline := q.electionDeadline
 	switch {
-	case !q.isVoter():
+	case !q.mayElect():
 		deadline = Never
+	case !q.isVoter() && q.role == Prospective: // no leader calls on it: it must have time to look for one (mayElect)
+		deadline = q.now + q.electionTimeout()
 	case q.role == Leader, q.role == Follower, q.role == Prospective && q.tally.lost(), deadline == Never:
 		deadline = q.now + q.electionTimeout()
 	}
@@ -28,7 +30,7 @@ func (q *Quorum) becomeUnattached(epoch Epoch) {
 }
 
 func (q *Quorum) pollUnattached() {
-	if q.isVoter() {
+	if q.mayElect() {
 		if q.electionDeadline == Never { // it has just become a voter
 			q.electionDeadline = q.now + q.electionTimeout()
 		}

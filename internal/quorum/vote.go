@@ -66,7 +66,7 @@ func (q *Quorum) castVote(candidate ReplicaKey) {
 	}
 	q.election.Voted = candidate
 	q.persist(true)
-	if q.isVoter() {
+	if q.mayElect() {
 		q.electionDeadline = q.now + q.electionTimeout()
 	}
 	if q.role == Prospective {

@@ -16,6 +16,7 @@ type checker struct {
 	at      map[position]batchID   // the one batch of an epoch at an offset
 	votes   map[vote]quorum.NodeID // granted
 	// committed is what any node has ever called committed; hashes chain it.
+	sets      map[batchID]quorum.VoterSet // in force after a batch
 	committed []batchID
 	hashes    []uint64
 	epochs    []quorum.Epoch // in which each was committed
@@ -34,7 +35,7 @@ type vote struct {
 func newChecker(w *world) *checker {
 	return &checker{
 		w: w, leaders: map[quorum.Epoch]int{}, before: map[batchID]batchID{}, at: map[position]batchID{},
-		votes: map[vote]quorum.NodeID{},
+		votes: map[vote]quorum.NodeID{}, sets: map[batchID]quorum.VoterSet{},
 	}
 }
 
@@ -55,6 +56,7 @@ func (c *checker) append(n *node, id batchID) {
 		c.fail("n%d appends batch %d after %d, elsewhere it follows %d", n.id, id, prev, known)
 	}
 	c.before[id] = prev
+	c.noteVoters(n, prev, id)
 	info := c.w.batches[id].info
 	p := position{info.Epoch, info.Base}
 	if known, ok := c.at[p]; ok && known != id {
@@ -99,15 +101,17 @@ func (c *checker) commit(n *node, hw quorum.Offset) {
 
 // extend records a batch as committed, the moment a first node says so.
 func (c *checker) extend(n *node, i int, id batchID) {
+	set := c.votersAfter(n.disk.log[len(n.disk.log)-1]) // the newest counts, committed or not
 	holders := 0
-	for _, v := range c.w.nodes[:c.w.s.voters] {
-		if holds(v.disk.synced.log, i, id) && c.isVoter(v) || holds(v.lost, i, id) {
+	for _, v := range set.Voters() {
+		o := c.w.nodes[v.Key.ID]
+		if set.Contains(o.key()) && holds(o.disk.synced.log, i, id) || holds(o.lost[v.Key], i, id) {
 			holders++
 		}
 	}
-	if need := c.w.s.voters/2 + 1; holders < need {
-		c.fail("n%d commits batch %d at offset %d, which is on the disks of %d voters, not %d",
-			n.id, id, c.w.batches[id].info.Base, holders, need)
+	if need := set.Majority(); holders < need {
+		c.fail("n%d commits batch %d at offset %d, which is on the disks of %d voters of %s, not %d",
+			n.id, id, c.w.batches[id].info.Base, holders, set, need)
 	}
 	h := fnv.New64a()
 	if i > 0 {
@@ -120,10 +124,6 @@ func (c *checker) extend(n *node, i int, id batchID) {
 }
 
 func holds(log []batchID, i int, id batchID) bool { return i < len(log) && log[i] == id }
-
-func (c *checker) isVoter(n *node) bool {
-	return n.id < c.w.s.voters && (c.w.s.kraftVersion == 0 || n.directory() == n.initialDirectory)
-}
 
 func (c *checker) persisted(n *node, states []quorum.ElectionState) {
 	for _, s := range states {
@@ -191,6 +191,7 @@ func (c *checker) send(n *node, e quorum.Send) {
 func (c *checker) reply(n *node, request, m quorum.Message) {
 	r, ok := m.(interface{ Common() *quorum.Answer })
 	if !ok {
+		c.changed(n, request, m)
 		return
 	}
 	a := r.Common()
@@ -256,7 +257,7 @@ func (c *checker) afterStep(n *node) {
 	if s.LogEndOffset < s.Flushed {
 		c.fail("n%d: flushed %d beyond the log's end %d", n.id, s.Flushed, s.LogEndOffset)
 	}
-	if (s.Role == quorum.Prospective || s.Role == quorum.Candidate || s.Role == quorum.Leader) && !s.Voter {
+	if (s.Role == quorum.Prospective || s.Role == quorum.Candidate) && !s.Voter && !c.leftBehind(n) {
 		c.fail("n%d is %s without being a voter", n.id, s.Role)
 	}
 }

@@ -28,6 +28,8 @@ func (w *world) plan() {
 	w.planWrite()
 	w.planFault()
 	w.planDescribe()
+	w.planChange()
+	w.planMove()
 	if w.s.wipes > 0 && w.s.strike == 0 && w.chance(0.6) {
 		w.planWipe()
 	}
@@ -88,7 +90,7 @@ func (w *world) planWipe() {
 
 // planObserverWipe: an observer that lost its disk is none the worse.
 func (w *world) planObserverWipe() {
-	for _, n := range w.nodes[w.s.voters:] {
+	for _, n := range w.nodes[w.s.controllers():] {
 		if w.chance(0.5) {
 			w.after(w.between(0, w.s.faults), func() {
 				if !w.healed {
@@ -140,8 +142,8 @@ func (w *world) wipe(n *node) {
 	}
 	n.wiped = true
 	w.check.forgetVotes(n.key())
-	if len(n.disk.synced.log) > len(n.lost) {
-		n.lost = n.disk.synced.log
+	if len(n.disk.synced.log) > len(n.lost[n.key()]) {
+		n.lost[n.key()] = n.disk.synced.log
 	}
 	directory := n.initialDirectory
 	if len(w.check.committed) > 0 && w.chance(0.2) { // whoever formats it knows that the quorum has formed
@@ -164,7 +166,7 @@ func (w *world) fault() {
 			}
 		}
 	}
-	switch w.rng.IntN(10) {
+	switch w.rng.IntN(11) {
 	case 0, 1, 2:
 		w.faultCrash(n)
 	case 3:
@@ -188,6 +190,8 @@ func (w *world) fault() {
 		}
 	case 9:
 		w.faultRoll()
+	case 10:
+		w.faultReplace(n)
 	}
 }
 

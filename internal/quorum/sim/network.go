@@ -31,9 +31,9 @@ func (w *world) lost(from, to int) bool {
 // transmit carries a request. A connection has two ends: what was sent to an earlier life of a node does not reach
 // the next one.
 func (w *world) transmit(n *node, e quorum.Send) {
-	to := w.nodeAt(e.To)
+	to, here := w.nodeAt(e.To)
 	if to == nil {
-		w.check.fail("n%d sends to %+v, where nobody is", n.id, e.To)
+		w.check.fail("n%d sends to %+v, where nobody ever was", n.id, e.To)
 	}
 	fail := func(d time.Duration, f quorum.SendFailure) {
 		n.later(d, func() { n.step(quorum.SendFailed{Correlation: e.Correlation, Failure: f}) })
@@ -42,7 +42,7 @@ func (w *world) transmit(n *node, e quorum.Send) {
 		fail(w.travelTime(), quorum.VersionMismatch)
 		return
 	}
-	if !to.up {
+	if !to.up || !here {
 		if w.chance(w.s.refuse) {
 			fail(w.travelTime(), quorum.Refused)
 		}
@@ -67,6 +67,14 @@ func (w *world) transmit(n *node, e quorum.Send) {
 			}
 		})
 		to.later(travel, func() {
+			if _, ok := e.Message.(*quorum.ApiVersionsRequest); ok { // answered beside the engine
+				if !w.lost(to.id, n.id) && n.up && n.incarnation == life {
+					n.later(w.travelTime(), func() {
+						n.step(quorum.Response{Correlation: e.Correlation, Message: &quorum.ApiVersionsResponse{KRaftVersion: &quorum.VersionRange{Max: 1}}})
+					})
+				}
+				return
+			}
 			w.replyTo++
 			w.calls[w.replyTo] = call{from: n.id, to: to.id, incarnation: life, correlation: e.Correlation, request: e.Message}
 			to.step(quorum.Request{ReplyTo: w.replyTo, Listener: "CONTROLLER", Message: to.received(e.Message)})
@@ -157,11 +165,14 @@ func (w *world) parse(n *node, m quorum.Message) quorum.Message {
 	return &c
 }
 
-func (w *world) nodeAt(to quorum.Node) *node {
+// nodeAt is who listens at an address, or did before it moved.
+func (w *world) nodeAt(to quorum.Node) (n *node, here bool) {
 	for _, n := range w.nodes {
-		if e := endpoints(n.id)[0]; e.Host == to.Host && e.Port == to.Port {
-			return n
+		for moved := range n.moved + 1 {
+			if e := endpointsAt(n.id, moved)[0]; e.Host == to.Host && e.Port == to.Port {
+				return n, moved == n.moved || to.ID <= -2 // bootstrap servers go by a name that moves along
+			}
 		}
 	}
-	return nil
+	return nil, false
 }

@@ -31,8 +31,10 @@ type node struct {
 	q           *quorum.Quorum
 	tickAt      quorum.Instant
 	leaving     bool
-	wiped       bool      // its disk was lost at least once
-	lost        []batchID // what was on it: a leader may count an acknowledgement from before
+	wiped       bool                            // its disk was lost at least once
+	lost        map[quorum.ReplicaKey][]batchID // what was on its disks: a leader may count an acknowledgement from before
+	member      bool                            // formatted with the 0-0 checkpoint of the initial voters
+	moved       int                             // its address changes with it
 
 	installing  bool
 	damaged     bool // the download has a flipped bit; damagedNext: so has the piece that just came
@@ -79,8 +81,11 @@ func (n *node) start() {
 	cfg := quorum.DefaultConfig()
 	cfg.ClusterID = "sim"
 	cfg.NodeID, cfg.DirectoryID = quorum.NodeID(n.id), n.directory()
-	cfg.Endpoints, cfg.Listener = endpoints(n.id), "CONTROLLER"
-	cfg.Controller = n.controller
+	cfg.Endpoints, cfg.Listener = n.endpoints(), "CONTROLLER"
+	if w.s.changes {
+		cfg.Routes = w.routes()
+	}
+	cfg.Controller, cfg.AutoJoin = n.controller, n.controller && w.s.autoJoin
 	cfg.FormationSafe = w.s.formationSafe
 	cfg.FetchSnapshotMaxBytes = w.s.chunk
 	if !n.controller {
@@ -89,8 +94,8 @@ func (n *node) start() {
 	if w.s.kraftVersion == 0 {
 		cfg.StaticVoters = n.initial
 	} else {
-		for i := range w.s.voters {
-			e := endpoints(i)[0]
+		for _, o := range w.nodes[:w.s.controllers()] {
+			e := o.endpoints()[0]
 			cfg.BootstrapServers = append(cfg.BootstrapServers, quorum.Node{Host: e.Host, Port: e.Port})
 		}
 	}
@@ -124,7 +129,7 @@ func (n *node) open() (election *quorum.ElectionState, log quorum.LogState, ok b
 func (n *node) logState() quorum.LogState {
 	var s quorum.LogState
 	level := n.w.s.kraftVersion
-	if level > 0 && n.id < n.w.s.voters {
+	if n.member {
 		s.Control = append(s.Control,
 			quorum.ControlAt{Offset: -1, Record: quorum.ControlRecord{KRaftVersion: &level}},
 			quorum.ControlAt{Offset: -1, Record: quorum.ControlRecord{Voters: &n.initial}})
@@ -225,6 +230,8 @@ func (n *node) carryOut(e quorum.Effect) {
 		})
 	case quorum.Append:
 		n.append(e)
+	case quorum.ProposeControl:
+		n.proposeControl(e)
 	case quorum.Truncate:
 		n.truncate(e.To)
 	case quorum.Flush:
@@ -404,6 +411,19 @@ func (n *node) write() {
 		a.next += count
 	}
 	n.later(w.between(0, 3*time.Millisecond), n.propose)
+}
+
+// proposeControl gives the engine's own records offsets, behind what clients have written.
+func (n *node) proposeControl(e quorum.ProposeControl) {
+	a := &n.accumulator
+	if !a.open || a.epoch != e.Epoch {
+		return
+	}
+	last := a.next + quorum.Offset(len(e.Records)) - 1
+	id := n.w.newBatch(quorum.BatchInfo{Base: a.next, Last: last, Epoch: a.epoch, Size: batchSize, Control: e.Records}, 0)
+	a.held = append(a.held, id)
+	a.next = last + 1
+	n.later(n.w.between(0, 3*time.Millisecond), n.propose)
 }
 
 func (n *node) propose() {

@@ -44,7 +44,7 @@ func newRealDisk(n *node, directory uuid.UUID) *realDisk {
 	r.cfg.IndexIntervalBytes, r.cfg.IndexMaxBytes, r.cfg.DeleteDelayMs = 200, 4096, 500
 	r.fs.SetNow(func() time.Time { return time.UnixMilli(w.nowMs()) })
 	err := r.fs.MkdirAll(partitionDir)
-	if w.s.kraftVersion > 0 && n.id < w.s.voters {
+	if n.member {
 		err = errors.Join(err, storage.WriteBootstrapSnapshot(r.fs, partitionDir, w.s.kraftVersion, qdisk.VotersRecord(n.initial).Voters, w.nowMs()))
 	}
 	err = errors.Join(err, r.fs.SyncDir(partitionDir), r.fs.SyncDir(dataDir), r.fs.SyncDir("/"), r.writeDirectory(directory))

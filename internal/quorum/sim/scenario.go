@@ -9,6 +9,9 @@ import (
 // scenario is what a seed decides before anything happens.
 type scenario struct {
 	voters, observers int
+	changes           bool // of the voters; then spares are controllers beside the initial voters
+	spares            int
+	autoJoin          bool
 	kraftVersion      int16
 	formationSafe     bool
 	wipes             int // nodes whose disk may be lost
@@ -64,10 +67,21 @@ func newScenario(rng *rand.Rand) scenario {
 	}
 	s.segment = []int64{3 << 10, 16 << 10, 1 << 20}[rng.IntN(3)]
 	s.segmentMs = []int64{300, 5000, 7 * 24 * 3600_000}[rng.IntN(3)]
+	if s.kraftVersion > 0 && rng.IntN(3) == 0 {
+		s.changes, s.wipes, s.strike = true, 0, 0
+		s.spares = rng.IntN(8 - s.voters)
+		s.autoJoin = rng.IntN(4) == 0
+		if s.voters+s.spares < 3 {
+			s.spares += 2
+		}
+	}
 	return s
 }
 
+// controllers are the first nodes: the initial voters and the spares.
+func (s scenario) controllers() int { return s.voters + s.spares }
+
 func (s scenario) String() string {
-	return fmt.Sprintf("voters=%d observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v",
-		s.voters, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift)
+	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v",
+		s.voters, s.spares, s.changes, s.autoJoin, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift)
 }

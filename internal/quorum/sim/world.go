@@ -131,12 +131,15 @@ func newWorldOf(seed uint64, s scenario, trace *strings.Builder) *world {
 		voters = append(voters, v)
 	}
 	set := quorum.NewVoterSet(voters...)
-	for i := range w.s.voters + w.s.observers {
-		n := &node{w: w, id: i, initial: set, drift: 1}
-		if i < w.s.voters {
+	for i := range w.s.controllers() + w.s.observers {
+		n := &node{w: w, id: i, initial: set, drift: 1, lost: map[quorum.ReplicaKey][]batchID{}}
+		switch {
+		case i < w.s.voters:
 			n.initialDirectory = voters[i].Key.DirectoryID
+			n.controller, n.member = true, w.s.kraftVersion > 0
+		case i < w.s.controllers():
 			n.controller = true
-		} else {
+		default:
 			n.controller = w.chance(0.5)
 		}
 		if n.initialDirectory.IsZero() {
@@ -154,6 +157,10 @@ func newWorldOf(seed uint64, s scenario, trace *strings.Builder) *world {
 	return w
 }
 
-func endpoints(i int) []quorum.Endpoint {
-	return []quorum.Endpoint{{Listener: "CONTROLLER", Host: fmt.Sprintf("n%d", i), Port: uint16(9000 + i)}}
+func endpoints(i int) []quorum.Endpoint { return endpointsAt(i, 0) }
+
+func endpointsAt(i, moved int) []quorum.Endpoint {
+	return []quorum.Endpoint{{Listener: "CONTROLLER", Host: fmt.Sprintf("n%d", i), Port: uint16(9000 + 100*moved + i)}}
 }
+
+func (n *node) endpoints() []quorum.Endpoint { return endpointsAt(n.id, n.moved) }
