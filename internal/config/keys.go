@@ -127,7 +127,7 @@ const (
 )
 
 // own are the settings that Kafka doesn't have. live ones stand in the file that kraft.live.config.file names,
-// which may change without the node's properties file; it is read when the node starts.
+// which may change without the node's properties file; it is read when the node starts, and its routes each second.
 var own = []struct{ name, typ, def, doc string }{
 	{KraftClusterID, "STRING", "null", "cluster id (22 characters of base64url) that an empty disk is formatted with; a disk of another cluster is refused"},
 	{KraftInitialControllers, "LIST", "[]", "initial voters, as id@host:port:directoryId,…, that an empty disk is formatted with"},

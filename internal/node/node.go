@@ -44,6 +44,8 @@ type Node struct {
 	identity  Identity
 	fs        storage.FS
 	registry  *prometheus.Registry
+	// liveSettings are as they were when the node started.
+	liveSettings config.Live
 
 	locks      []io.Closer
 	disk       *disk.Disk
@@ -101,12 +103,11 @@ func (n *Node) open() (err error) {
 		}
 		n.locks = append(n.locks, lock)
 	}
-	live, err := readLive(n.cfg)
-	if err != nil {
+	if n.liveSettings, err = readLive(n.cfg); err != nil {
 		return err
 	}
 	now := time.Now().UnixMilli()
-	if n.identity, err = EnsureFormatted(n.fs, n.cfg, live, rand.Reader, now); err != nil {
+	if n.identity, err = EnsureFormatted(n.fs, n.cfg, n.liveSettings, rand.Reader, now); err != nil {
 		return err
 	}
 	n.opt.Logger.Info("Starting", "version", n.opt.Version, "nodeID", n.cfg.NodeID(), "roles", n.cfg.List(config.ProcessRoles),
@@ -122,7 +123,7 @@ func (n *Node) open() (err error) {
 }
 
 func (n *Node) build() (err error) {
-	q, err := quorumConfig(n.cfg, n.listeners, n.identity)
+	q, err := quorumConfig(n.cfg, n.listeners, n.identity, n.liveSettings)
 	if err != nil {
 		return err
 	}
@@ -268,6 +269,7 @@ func (n *Node) run(ctx context.Context) error {
 		})
 	}
 	part("raft", n.raft.Run)
+	part("live settings", n.followLive)
 	part("snapshots", n.snapshots.Run)
 	if n.controller != nil {
 		part("controller", n.controller.Run)

@@ -224,6 +224,11 @@ func (d *Driver) Resign(epoch int32) {
 	d.post(func() { d.step(quorum.Resign{Epoch: quorum.Epoch(epoch)}) })
 }
 
+// SetRoutes replaces the addresses that are tried beside the voters' recorded ones (kraft.routes).
+func (d *Driver) SetRoutes(routes []quorum.Node) {
+	d.post(func() { d.step(quorum.Routes{Nodes: routes}) })
+}
+
 // Status is a recent copy of the engine's state.
 func (d *Driver) Status() quorum.Status { return *d.status.Load() }
 
