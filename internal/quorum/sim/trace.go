@@ -66,6 +66,12 @@ func describeMessage(m quorum.Message) string {
 		return fmt.Sprintf("BeginQuorumEpoch to %s leader %+v", m.Voter, m.Leader)
 	case *quorum.EndQuorumEpochRequest:
 		return fmt.Sprintf("EndQuorumEpoch leader %+v successors %v", m.Leader, m.Successors)
+	case *quorum.AddVoterRequest:
+		return fmt.Sprintf("AddVoterRequest %s at %v, ack when committed %v", m.Voter, m.Endpoints, m.AckWhenCommitted)
+	case *quorum.RemoveVoterRequest:
+		return fmt.Sprintf("RemoveVoterRequest %s", m.Voter)
+	case *quorum.UpdateVoterRequest:
+		return fmt.Sprintf("UpdateVoterRequest %s at %v, epoch %d", m.Voter.Key, m.Voter.Endpoints, m.Epoch)
 	case *quorum.VoteRequest:
 		return fmt.Sprintf("VoteRequest pre %v candidate %d epoch %d log %d/%d", m.PreVote, m.Candidate.ID, m.Epoch, m.LastOffset, m.LastOffsetEpoch)
 	}
