@@ -49,14 +49,6 @@ func (b *Broker) Handle(r *server.Request) {
 		b.offsetForLeaderEpoch(r, req)
 	case *kmsg.InitProducerIDRequest:
 		b.initProducerID(r, req)
-	default:
-		b.handleAdmin(r)
-	}
-}
-
-// handleAdmin answers what isn't on the path of records.
-func (b *Broker) handleAdmin(r *server.Request) {
-	switch req := r.Body.(type) {
 	case *kmsg.DescribeClusterRequest:
 		b.describeCluster(r, req)
 	case *kmsg.DescribeConfigsRequest:

@@ -10,71 +10,84 @@ import (
 // incrementalAlterConfigs serves IncrementalAlterConfigs v0 and 1 (KIP-339): each resource changes whole or not at all.
 func incrementalAlterConfigs(tx *tx, who access, req *kmsg.IncrementalAlterConfigsRequest) (kmsg.Response, error) {
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
-	counts := map[metadata.ConfigResource]int{}
+	var all []configChange
 	for _, r := range req.Resources {
-		counts[metadata.ConfigResource{Type: int8(r.ResourceType), Name: r.ResourceName}]++
+		ch := configChange{typ: r.ResourceType, name: r.ResourceName}
+		for _, c := range r.Configs {
+			ch.ops = append(ch.ops, configOp{c.Name, c.Op, c.Value})
+		}
+		all = append(all, ch)
 	}
-	for _, r := range req.Resources {
-		res := metadata.ConfigResource{Type: int8(r.ResourceType), Name: r.ResourceName}
-		if counts[res] < 0 {
-			continue
-		}
-		ops := make([]configOp, len(r.Configs))
-		for i, c := range r.Configs {
-			ops[i] = configOp{c.Name, c.Op, c.Value}
-		}
-		e := tx.alterConfigResource(who, res, counts, ops, false)
+	tx.alterConfigResources(who, all, false, req.ValidateOnly, func(ch configChange, e *apiError) {
 		resp.Resources = append(resp.Resources, kmsg.IncrementalAlterConfigsResponseResource{
-			ErrorCode: codeOf(e), ErrorMessage: e.text(), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+			ErrorCode: codeOf(e), ErrorMessage: e.text(), ResourceType: ch.typ, ResourceName: ch.name,
 		})
-	}
-	if req.ValidateOnly {
-		tx.discard()
-	}
+	})
 	return resp, nil
 }
 
 // alterConfigs serves the older AlterConfigs v0 to 2: what isn't named goes back to its default.
 func alterConfigs(tx *tx, who access, req *kmsg.AlterConfigsRequest) (kmsg.Response, error) {
 	resp := kmsg.NewPtrAlterConfigsResponse()
-	counts := map[metadata.ConfigResource]int{}
+	var all []configChange
 	for _, r := range req.Resources {
-		counts[metadata.ConfigResource{Type: int8(r.ResourceType), Name: r.ResourceName}]++
+		ch := configChange{typ: r.ResourceType, name: r.ResourceName}
+		for _, c := range r.Configs {
+			ch.ops = append(ch.ops, configOp{c.Name, kmsg.IncrementalAlterConfigOpSet, c.Value})
+		}
+		all = append(all, ch)
 	}
-	for _, r := range req.Resources {
-		res := metadata.ConfigResource{Type: int8(r.ResourceType), Name: r.ResourceName}
-		if counts[res] < 0 {
-			continue
-		}
-		ops := make([]configOp, len(r.Configs))
-		for i, c := range r.Configs {
-			ops[i] = configOp{c.Name, kmsg.IncrementalAlterConfigOpSet, c.Value}
-		}
-		e := tx.alterConfigResource(who, res, counts, ops, true)
+	tx.alterConfigResources(who, all, true, req.ValidateOnly, func(ch configChange, e *apiError) {
 		resp.Resources = append(resp.Resources, kmsg.AlterConfigsResponseResource{
-			ErrorCode: codeOf(e), ErrorMessage: e.text(), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+			ErrorCode: codeOf(e), ErrorMessage: e.text(), ResourceType: ch.typ, ResourceName: ch.name,
 		})
-	}
-	if req.ValidateOnly {
-		tx.discard()
-	}
+	})
 	return resp, nil
 }
 
-// alterConfigResource alters one resource of a request; counts says how often each is named, and one named more than
-// once is answered once.
-func (tx *tx) alterConfigResource(who access, res metadata.ConfigResource, counts map[metadata.ConfigResource]int, ops []configOp, replace bool) *apiError {
-	if !knownResourceType(res.Type) {
-		return fail(kerr.UnsupportedVersion, "Unknown resource type %d.", res.Type)
+// configChange is what a request asks of one resource.
+type configChange struct {
+	typ  kmsg.ConfigResourceType
+	name string
+	ops  []configOp
+}
+
+func (ch configChange) resource() metadata.ConfigResource {
+	return metadata.ConfigResource{Type: int8(ch.typ), Name: ch.name}
+}
+
+// alterConfigResources alters each resource of a request and answers for it; one named more than once is refused, once.
+func (tx *tx) alterConfigResources(who access, all []configChange, replace, validateOnly bool, answer func(configChange, *apiError)) {
+	named := map[metadata.ConfigResource]int{}
+	for _, ch := range all {
+		named[ch.resource()]++
 	}
-	if counts[res] > 1 {
-		counts[res] = -1
+	answered := map[metadata.ConfigResource]bool{}
+	for _, ch := range all {
+		res := ch.resource()
+		switch {
+		case answered[res]:
+			continue
+		case !knownResourceType(res.Type):
+			answer(ch, fail(kerr.UnsupportedVersion, "Unknown resource type %d.", res.Type))
+			continue
+		}
+		answered[res] = true
+		answer(ch, tx.alterConfigResource(who, ch, named[res], replace))
+	}
+	if validateOnly {
+		tx.discard()
+	}
+}
+
+func (tx *tx) alterConfigResource(who access, ch configChange, named int, replace bool) *apiError {
+	if named > 1 {
 		return fail(kerr.InvalidRequest, "Duplicate resource.")
 	}
-	if e := who.config(kmsg.ACLOperationAlterConfigs, res); e != nil {
+	if e := who.config(kmsg.ACLOperationAlterConfigs, ch.resource()); e != nil {
 		return e
 	}
-	return tx.alterResource(res, ops, replace)
+	return tx.alterResource(ch.resource(), ch.ops, replace)
 }
 
 func knownResourceType(typ int8) bool {

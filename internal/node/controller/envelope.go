@@ -2,6 +2,7 @@ package controller
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -56,89 +57,57 @@ func rewrap(outer *server.Request, h wire.RequestHeader, a server.Answer) {
 
 // hasError says whether a code stands anywhere in the answer to a request that may be forwarded.
 func hasError(resp kmsg.Response, code int16) bool {
-	for _, c := range topicCodes(resp) {
-		if c == code {
-			return true
-		}
-	}
-	for _, c := range resourceCodes(resp) {
-		if c == code {
-			return true
-		}
-	}
-	switch resp := resp.(type) {
-	case *kmsg.ElectLeadersResponse:
-		return resp.ErrorCode == code
-	case *kmsg.AlterPartitionAssignmentsResponse:
-		return resp.ErrorCode == code
-	case *kmsg.ListPartitionReassignmentsResponse:
-		return resp.ErrorCode == code
-	case *kmsg.UnregisterBrokerResponse:
-		return resp.ErrorCode == code
-	case *kmsg.UpdateFeaturesResponse:
-		return resp.ErrorCode == code
-	case *kmsg.AllocateProducerIDsResponse:
-		return resp.ErrorCode == code
-	case *kmsg.DescribeQuorumResponse:
-		return resp.ErrorCode == code
-	case *kmsg.AddRaftVoterResponse:
-		return resp.ErrorCode == code
-	case *kmsg.RemoveRaftVoterResponse:
-		return resp.ErrorCode == code
-	case *kmsg.CreateDelegationTokenResponse:
-		return resp.ErrorCode == code
-	case *kmsg.RenewDelegationTokenResponse:
-		return resp.ErrorCode == code
-	case *kmsg.ExpireDelegationTokenResponse:
-		return resp.ErrorCode == code
-	}
-	return false
-}
-
-func topicCodes(resp kmsg.Response) (codes []int16) {
 	switch resp := resp.(type) {
 	case *kmsg.CreateTopicsResponse:
-		for _, t := range resp.Topics {
-			codes = append(codes, t.ErrorCode)
-		}
+		return slices.ContainsFunc(resp.Topics, func(t kmsg.CreateTopicsResponseTopic) bool { return t.ErrorCode == code })
 	case *kmsg.DeleteTopicsResponse:
-		for _, t := range resp.Topics {
-			codes = append(codes, t.ErrorCode)
-		}
+		return slices.ContainsFunc(resp.Topics, func(t kmsg.DeleteTopicsResponseTopic) bool { return t.ErrorCode == code })
 	case *kmsg.CreatePartitionsResponse:
-		for _, t := range resp.Topics {
-			codes = append(codes, t.ErrorCode)
-		}
+		return slices.ContainsFunc(resp.Topics, func(t kmsg.CreatePartitionsResponseTopic) bool { return t.ErrorCode == code })
+	case *kmsg.AlterConfigsResponse:
+		return slices.ContainsFunc(resp.Resources, func(r kmsg.AlterConfigsResponseResource) bool { return r.ErrorCode == code })
+	case *kmsg.IncrementalAlterConfigsResponse:
+		return slices.ContainsFunc(resp.Resources, func(r kmsg.IncrementalAlterConfigsResponseResource) bool { return r.ErrorCode == code })
+	case *kmsg.AlterClientQuotasResponse:
+		return slices.ContainsFunc(resp.Entries, func(e kmsg.AlterClientQuotasResponseEntry) bool { return e.ErrorCode == code })
+	case *kmsg.AlterUserSCRAMCredentialsResponse:
+		return slices.ContainsFunc(resp.Results, func(r kmsg.AlterUserSCRAMCredentialsResponseResult) bool { return r.ErrorCode == code })
+	case *kmsg.CreateACLsResponse:
+		return slices.ContainsFunc(resp.Results, func(r kmsg.CreateACLsResponseResult) bool { return r.ErrorCode == code })
+	case *kmsg.DeleteACLsResponse:
+		return slices.ContainsFunc(resp.Results, func(r kmsg.DeleteACLsResponseResult) bool { return r.ErrorCode == code })
 	}
-	return codes
+	top, has := topLevelCode(resp)
+	return has && top == code
 }
 
-func resourceCodes(resp kmsg.Response) (codes []int16) {
+// topLevelCode is the error of answers that have one for the whole request.
+func topLevelCode(resp kmsg.Response) (code int16, has bool) {
 	switch resp := resp.(type) {
-	case *kmsg.AlterConfigsResponse:
-		for _, r := range resp.Resources {
-			codes = append(codes, r.ErrorCode)
-		}
-	case *kmsg.IncrementalAlterConfigsResponse:
-		for _, r := range resp.Resources {
-			codes = append(codes, r.ErrorCode)
-		}
-	case *kmsg.AlterClientQuotasResponse:
-		for _, e := range resp.Entries {
-			codes = append(codes, e.ErrorCode)
-		}
-	case *kmsg.AlterUserSCRAMCredentialsResponse:
-		for _, r := range resp.Results {
-			codes = append(codes, r.ErrorCode)
-		}
-	case *kmsg.CreateACLsResponse:
-		for _, r := range resp.Results {
-			codes = append(codes, r.ErrorCode)
-		}
-	case *kmsg.DeleteACLsResponse:
-		for _, r := range resp.Results {
-			codes = append(codes, r.ErrorCode)
-		}
+	case *kmsg.ElectLeadersResponse:
+		return resp.ErrorCode, true
+	case *kmsg.AlterPartitionAssignmentsResponse:
+		return resp.ErrorCode, true
+	case *kmsg.ListPartitionReassignmentsResponse:
+		return resp.ErrorCode, true
+	case *kmsg.UnregisterBrokerResponse:
+		return resp.ErrorCode, true
+	case *kmsg.UpdateFeaturesResponse:
+		return resp.ErrorCode, true
+	case *kmsg.AllocateProducerIDsResponse:
+		return resp.ErrorCode, true
+	case *kmsg.DescribeQuorumResponse:
+		return resp.ErrorCode, true
+	case *kmsg.AddRaftVoterResponse:
+		return resp.ErrorCode, true
+	case *kmsg.RemoveRaftVoterResponse:
+		return resp.ErrorCode, true
+	case *kmsg.CreateDelegationTokenResponse:
+		return resp.ErrorCode, true
+	case *kmsg.RenewDelegationTokenResponse:
+		return resp.ErrorCode, true
+	case *kmsg.ExpireDelegationTokenResponse:
+		return resp.ErrorCode, true
 	}
-	return codes
+	return 0, false
 }
