@@ -28,52 +28,82 @@ func endpoint(a *quorum.Answer, id int32, host string, port uint16) {
 	}
 }
 
+// Vote, BeginQuorumEpoch and EndQuorumEpoch are answered in one shape: an error, one topic with one partition, and endpoints.
+// kmsg has types of their own for each; these are what they have in common.
+type (
+	electionTopic[P any] interface {
+		~struct {
+			Topic       string
+			Partitions  []P
+			UnknownTags kmsg.Tags
+		}
+	}
+	electionEndpoint interface {
+		~struct {
+			NodeID      int32
+			Host        string
+			Port        uint16
+			UnknownTags kmsg.Tags
+		}
+	}
+)
+
+// fromElection reads such an answer, the partition by read.
+func fromElection[T electionTopic[P], P any, E electionEndpoint](a *quorum.Answer, code int16, topics []T, endpoints []E, read func(*P)) error {
+	if a.TopError = quorum.ErrorCode(code); code != 0 {
+		return nil
+	}
+	if len(topics) != 1 {
+		return errShape
+	}
+	t := struct {
+		Topic       string
+		Partitions  []P
+		UnknownTags kmsg.Tags
+	}(topics[0])
+	if len(t.Partitions) != 1 {
+		return errShape
+	}
+	read(&t.Partitions[0])
+	for _, e := range endpoints {
+		w := kmsg.VoteResponseNodeEndpoint(e)
+		endpoint(a, w.NodeID, w.Host, w.Port)
+	}
+	return nil
+}
+
+// toElection makes the topics and endpoints of such an answer.
+func toElection[T electionTopic[P], E electionEndpoint, P any](p P, leader quorum.Node) (topics []T, endpoints []E) {
+	topics = []T{T(struct {
+		Topic       string
+		Partitions  []P
+		UnknownTags kmsg.Tags
+	}{Topic: Topic, Partitions: []P{p}})}
+	if leader.ID >= 0 {
+		endpoints = []E{E(kmsg.VoteResponseNodeEndpoint{NodeID: int32(leader.ID), Host: leader.Host, Port: leader.Port})}
+	}
+	return topics, endpoints
+}
+
 // fromWireResponse maps a peer's answer to the engine's message.
 func fromWireResponse(resp kmsg.Response) (quorum.Message, error) {
 	switch r := resp.(type) {
 	case *kmsg.VoteResponse:
 		m := &quorum.VoteResponse{}
-		if m.TopError = quorum.ErrorCode(r.ErrorCode); r.ErrorCode != 0 {
-			return m, nil
-		}
-		if len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
-			return nil, errShape
-		}
-		p := r.Topics[0].Partitions[0]
-		answered(&m.Answer, p.ErrorCode, p.LeaderID, p.LeaderEpoch)
-		m.Granted = p.VoteGranted
-		for _, e := range r.NodeEndpoints {
-			endpoint(&m.Answer, e.NodeID, e.Host, e.Port)
-		}
-		return m, nil
+		return m, fromElection(&m.Answer, r.ErrorCode, r.Topics, r.NodeEndpoints, func(p *kmsg.VoteResponseTopicPartition) {
+			answered(&m.Answer, p.ErrorCode, p.LeaderID, p.LeaderEpoch)
+			m.Granted = p.VoteGranted
+		})
 	case *kmsg.BeginQuorumEpochResponse:
 		m := &quorum.BeginQuorumEpochResponse{}
-		if m.TopError = quorum.ErrorCode(r.ErrorCode); r.ErrorCode != 0 {
-			return m, nil
-		}
-		if len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
-			return nil, errShape
-		}
-		p := r.Topics[0].Partitions[0]
-		answered(&m.Answer, p.ErrorCode, p.LeaderID, p.LeaderEpoch)
-		for _, e := range r.NodeEndpoints {
-			endpoint(&m.Answer, e.NodeID, e.Host, e.Port)
-		}
-		return m, nil
+		return m, fromElection(&m.Answer, r.ErrorCode, r.Topics, r.NodeEndpoints, func(p *kmsg.BeginQuorumEpochResponseTopicPartition) {
+			answered(&m.Answer, p.ErrorCode, p.LeaderID, p.LeaderEpoch)
+		})
 	case *kmsg.EndQuorumEpochResponse:
 		m := &quorum.EndQuorumEpochResponse{}
-		if m.TopError = quorum.ErrorCode(r.ErrorCode); r.ErrorCode != 0 {
-			return m, nil
-		}
-		if len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
-			return nil, errShape
-		}
-		p := r.Topics[0].Partitions[0]
-		answered(&m.Answer, p.ErrorCode, p.LeaderID, p.LeaderEpoch)
-		for _, e := range r.NodeEndpoints {
-			endpoint(&m.Answer, e.NodeID, e.Host, e.Port)
-		}
-		return m, nil
+		return m, fromElection(&m.Answer, r.ErrorCode, r.Topics, r.NodeEndpoints, func(p *kmsg.EndQuorumEpochResponseTopicPartition) {
+			answered(&m.Answer, p.ErrorCode, p.LeaderID, p.LeaderEpoch)
+		})
 	case *kmsg.FetchResponse:
 		return fromFetchResponse(r)
 	case *kmsg.FetchSnapshotResponse:
@@ -153,50 +183,23 @@ func (d *Driver) toWireResponse(r *server.Request, m quorum.Message) kmsg.Respon
 	switch m := m.(type) {
 	case *quorum.VoteResponse:
 		resp := kmsg.NewPtrVoteResponse()
-		if resp.ErrorCode = int16(m.TopError); m.TopError != 0 {
-			return resp
-		}
-		t, p := kmsg.NewVoteResponseTopic(), kmsg.NewVoteResponseTopicPartition()
-		t.Topic = Topic
-		p.ErrorCode, p.LeaderID, p.LeaderEpoch, p.VoteGranted = int16(m.Error), int32(m.Leader.LeaderID), int32(m.Leader.Epoch), m.Granted
-		t.Partitions = append(t.Partitions, p)
-		resp.Topics = append(resp.Topics, t)
-		if m.Endpoint.ID >= 0 {
-			e := kmsg.NewVoteResponseNodeEndpoint()
-			e.NodeID, e.Host, e.Port = int32(m.Endpoint.ID), m.Endpoint.Host, m.Endpoint.Port
-			resp.NodeEndpoints = append(resp.NodeEndpoints, e)
+		if resp.ErrorCode = int16(m.TopError); m.TopError == 0 {
+			p := kmsg.VoteResponseTopicPartition{ErrorCode: int16(m.Error), LeaderID: int32(m.Leader.LeaderID), LeaderEpoch: int32(m.Leader.Epoch), VoteGranted: m.Granted}
+			resp.Topics, resp.NodeEndpoints = toElection[kmsg.VoteResponseTopic, kmsg.VoteResponseNodeEndpoint](p, m.Endpoint)
 		}
 		return resp
 	case *quorum.BeginQuorumEpochResponse:
 		resp := kmsg.NewPtrBeginQuorumEpochResponse()
-		if resp.ErrorCode = int16(m.TopError); m.TopError != 0 {
-			return resp
-		}
-		t, p := kmsg.NewBeginQuorumEpochResponseTopic(), kmsg.NewBeginQuorumEpochResponseTopicPartition()
-		t.Topic = Topic
-		p.ErrorCode, p.LeaderID, p.LeaderEpoch = int16(m.Error), int32(m.Leader.LeaderID), int32(m.Leader.Epoch)
-		t.Partitions = append(t.Partitions, p)
-		resp.Topics = append(resp.Topics, t)
-		if m.Endpoint.ID >= 0 {
-			e := kmsg.NewBeginQuorumEpochResponseNodeEndpoint()
-			e.NodeID, e.Host, e.Port = int32(m.Endpoint.ID), m.Endpoint.Host, m.Endpoint.Port
-			resp.NodeEndpoints = append(resp.NodeEndpoints, e)
+		if resp.ErrorCode = int16(m.TopError); m.TopError == 0 {
+			p := kmsg.BeginQuorumEpochResponseTopicPartition{ErrorCode: int16(m.Error), LeaderID: int32(m.Leader.LeaderID), LeaderEpoch: int32(m.Leader.Epoch)}
+			resp.Topics, resp.NodeEndpoints = toElection[kmsg.BeginQuorumEpochResponseTopic, kmsg.BeginQuorumEpochResponseNodeEndpoint](p, m.Endpoint)
 		}
 		return resp
 	case *quorum.EndQuorumEpochResponse:
 		resp := kmsg.NewPtrEndQuorumEpochResponse()
-		if resp.ErrorCode = int16(m.TopError); m.TopError != 0 {
-			return resp
-		}
-		t, p := kmsg.NewEndQuorumEpochResponseTopic(), kmsg.NewEndQuorumEpochResponseTopicPartition()
-		t.Topic = Topic
-		p.ErrorCode, p.LeaderID, p.LeaderEpoch = int16(m.Error), int32(m.Leader.LeaderID), int32(m.Leader.Epoch)
-		t.Partitions = append(t.Partitions, p)
-		resp.Topics = append(resp.Topics, t)
-		if m.Endpoint.ID >= 0 {
-			e := kmsg.NewEndQuorumEpochResponseNodeEndpoint()
-			e.NodeID, e.Host, e.Port = int32(m.Endpoint.ID), m.Endpoint.Host, m.Endpoint.Port
-			resp.NodeEndpoints = append(resp.NodeEndpoints, e)
+		if resp.ErrorCode = int16(m.TopError); m.TopError == 0 {
+			p := kmsg.EndQuorumEpochResponseTopicPartition{ErrorCode: int16(m.Error), LeaderID: int32(m.Leader.LeaderID), LeaderEpoch: int32(m.Leader.Epoch)}
+			resp.Topics, resp.NodeEndpoints = toElection[kmsg.EndQuorumEpochResponseTopic, kmsg.EndQuorumEpochResponseNodeEndpoint](p, m.Endpoint)
 		}
 		return resp
 	case *quorum.FetchResponse:
