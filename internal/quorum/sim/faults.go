@@ -30,6 +30,7 @@ func (w *world) plan() {
 	w.planDescribe()
 	w.planChange()
 	w.planMove()
+	w.planDisk()
 	if w.s.wipes > 0 && w.s.strike == 0 && w.chance(0.6) {
 		w.planWipe()
 	}
@@ -81,8 +82,8 @@ func (w *world) planWipe() {
 	}
 	for i := range 1 + w.rng.IntN(w.s.wipes) {
 		w.after(at+w.between(0, time.Duration(i)*time.Second), func() {
-			if !w.healed {
-				w.wipe(w.nodes[i])
+			if !w.healed && w.mayLose(w.nodes[i]) {
+				w.lose(w.nodes[i])
 			}
 		})
 	}
@@ -94,7 +95,7 @@ func (w *world) planObserverWipe() {
 		if w.chance(0.5) {
 			w.after(w.between(0, w.s.faults), func() {
 				if !w.healed {
-					w.wipe(n)
+					w.lose(n)
 				}
 			})
 		}
@@ -127,33 +128,11 @@ func (w *world) strikeAfterCommit(leader *node) {
 	w.after(0, func() {
 		for _, i := range w.rng.Perm(w.s.voters) {
 			if n := w.nodes[i]; n != leader && holds(n.disk.synced.log, last, w.check.committed[last]) {
-				w.wipe(n)
+				w.lose(n)
 				break
 			}
 		}
 		w.faultCrash(leader)
-	})
-}
-
-func (w *world) wipe(n *node) {
-	w.tracef("FAULT n%d loses its disk", n.id)
-	if n.up {
-		n.crash()
-	}
-	n.wiped = true
-	w.check.forgetVotes(n.key())
-	if len(n.disk.synced.log) > len(n.lost[n.key()]) {
-		n.lost[n.key()] = n.disk.synced.log
-	}
-	directory := n.initialDirectory
-	if len(w.check.committed) > 0 && w.chance(0.2) { // whoever formats it knows that the quorum has formed
-		directory = w.randomUUID()
-	}
-	n.format(directory)
-	w.after(w.between(0, 2*time.Second), func() {
-		if !n.up {
-			n.start()
-		}
 	})
 }
 

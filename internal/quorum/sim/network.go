@@ -21,6 +21,9 @@ func (n *node) fsyncTime() time.Duration {
 	if w.chance(0.01) {
 		d *= 10
 	}
+	if w.now < n.slowUntil {
+		d *= time.Duration(n.slowBy)
+	}
 	return d
 }
 

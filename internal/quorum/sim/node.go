@@ -23,7 +23,11 @@ type node struct {
 	drift            float64 // of its clock
 
 	disk        disk
-	real        *realDisk // nil: disk is all there is
+	real        *realDisk     // nil: disk is all there is
+	slowUntil   time.Duration // the disk's operations take slowBy times as long
+	slowBy      int
+	failSync    bool    // the next fsync of a fake disk fails
+	old         *backup // of the disk
 	up          bool
 	incarnation int // counts starts; happenings of an earlier life are dropped
 	booted      time.Duration
@@ -69,6 +73,7 @@ func (n *node) clock() quorum.Instant {
 func (n *node) start() {
 	w := n.w
 	n.incarnation++
+	w.count("starts")
 	n.up, n.leaving, n.booted, n.frozenUntil = true, false, w.now, 0
 	n.accumulator, n.flushing, n.flushNext, n.installing = accumulator{}, false, nil, false
 	n.committed, n.verified, n.tickAt = -1, 0, 0
@@ -225,6 +230,9 @@ func (n *node) carryOut(e quorum.Effect) {
 			return
 		}
 		n.later(n.fsyncTime(), func() {
+			if n.syncFails() {
+				return
+			}
 			w.check.persisted(n, n.disk.persisted(e.Seq))
 			n.step(quorum.ElectionPersisted{Seq: e.Seq})
 		})
@@ -351,7 +359,7 @@ func (n *node) flush(e quorum.Flush) {
 		return
 	}
 	n.later(n.fsyncTime(), func() {
-		if !early && !sync() {
+		if n.syncFails() || !early && !sync() {
 			return
 		}
 		n.flushing = false
@@ -446,6 +454,19 @@ func (n *node) leave() {
 	n.propose()
 	n.step(quorum.Shutdown{})
 	n.later(5*time.Second, func() { n.stop(true) })
+}
+
+// syncFails ends a life on a fake disk. What was being synced is there or not.
+func (n *node) syncFails() bool {
+	if !n.failSync {
+		return false
+	}
+	n.w.tracef("FAULT n%d stops: an fsync fails", n.id)
+	n.w.count("disks failed")
+	n.failSync = false
+	n.crash()
+	n.comeBack(n.w.between(0, 3*time.Second))
+	return true
 }
 
 // stop ends a life. A clean stop syncs first.

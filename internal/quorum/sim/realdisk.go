@@ -25,11 +25,12 @@ type realDisk struct {
 	cfg storage.LogConfig
 	d   *qdisk.Disk // nil while the node is down
 
-	persisting  bool
-	persistNext *quorum.PersistElection
-	replacing   uuid.UUID // directory id on its way to meta.properties
-	writing     bool      // a snapshot
-	faults      diskFaults
+	persisting     bool
+	persistNext    *quorum.PersistElection
+	replacing      uuid.UUID     // directory id on its way to meta.properties
+	writing        bool          // a snapshot
+	pendingInstall *snapshotFile // a crash in the middle leaves one log or the other
+	faults         diskFaults
 }
 
 const (
@@ -61,11 +62,10 @@ func (r *realDisk) writeDirectory(id uuid.UUID) error {
 // ok takes the result of an operation. A disk that failed ends the node's life there and then.
 func (r *realDisk) ok(what string, err error) bool {
 	if err == nil {
-		err = r.swallowed(what)
-	}
-	if err == nil {
+		r.swallowed(what)
 		return true
 	}
+	r.faults.failed = 0
 	r.failed(what, err)
 	return false
 }
@@ -205,10 +205,16 @@ func (r *realDisk) crash() {
 	}
 	r.d = nil
 	r.fs.SetHook(nil)
-	if r.faults.powerLost || r.n.w.chance(0.75) {
-		r.fs = r.fs.OrderedCrashClone(r.n.w.rng.Uint64())
+	f, w := &r.faults, r.n.w
+	switch {
+	case f.holes:
+		r.fs = r.fs.CrashClone(w.rng.Uint64())
+		f.tornHoles = true
+	case f.powerLost || w.chance(0.75):
+		r.fs = r.fs.OrderedCrashClone(w.rng.Uint64())
 	}
-	r.faults.powerLost, r.persisting, r.persistNext, r.writing = false, false, nil, false
+	f.powerLost, f.holes, f.failing, f.failed = false, false, false, 0
+	r.persisting, r.persistNext, r.writing = false, nil, false
 }
 
 // open recovers the disk, holds what it finds against the model, and makes the model the same. ok is false where the disk
@@ -220,6 +226,7 @@ func (r *realDisk) open() (*quorum.ElectionState, quorum.LogState, bool) {
 		r.d, err = qdisk.Open(r.fs, dataDir, r.cfg, w.nowMs())
 	}
 	if err != nil {
+		r.d = nil
 		r.refused(err)
 		return nil, quorum.LogState{}, false
 	}
@@ -229,7 +236,7 @@ func (r *realDisk) open() (*quorum.ElectionState, quorum.LogState, bool) {
 	n.disk.synced.directory, r.replacing = meta.DirectoryID, uuid.UUID{}
 	r.foundElection()
 	r.foundLog()
-	r.arm()
+	r.faults.rot, r.faults.tornHoles = nil, false // what rotted can be made again
 	return r.d.Persisted, r.d.LogState, true
 }
 
@@ -280,6 +287,8 @@ func (r *realDisk) foundLog() {
 		w.tracef("n%d's log was replaced by snapshot %s", n.id, r.d.Replaced)
 		d.log = d.synced.log
 		w.check.install(n, snapshots[newest], log)
+	case r.installed(log, prefix):
+		w.check.install(n, *r.pendingInstall, log)
 	case !r.plausible(log, prefix):
 		r.lostWrites(log)
 	}
@@ -287,6 +296,38 @@ func (r *realDisk) foundLog() {
 	d.first, d.synced.first, d.synced.trimmed = prefix, prefix, prefix
 	d.snapshots, d.synced.snapshots = snapshots, snapshots
 	d.writes, d.part = nil, nil
+	r.pendingInstall = nil
+	r.foundEpochs()
+}
+
+// foundEpochs: the leader epochs are those of the batches.
+func (r *realDisk) foundEpochs() {
+	n, w := r.n, r.n.w
+	var want []quorum.EpochStart
+	for _, id := range n.disk.log[n.disk.first:] {
+		if b := w.batches[id].info; len(want) == 0 || want[len(want)-1].Epoch < b.Epoch {
+			want = append(want, quorum.EpochStart{Epoch: b.Epoch, Start: b.Base})
+		}
+	}
+	found := r.d.LogState.Epochs
+	if len(found) > len(want) || len(found) == 0 && len(want) > 0 {
+		w.check.fail("n%d comes back with leader epochs %v, its batches have %v", n.id, found, want)
+	}
+	want = want[len(want)-len(found):]
+	for i, e := range found {
+		if e.Epoch != want[i].Epoch || e.Start != want[i].Start && (i > 0 || e.Start < want[i].Start) {
+			w.check.fail("n%d comes back with leader epochs %v, its batches have %v", n.id, found, want)
+		}
+	}
+}
+
+// installed: the crash came in the middle of an installation, or after.
+func (r *realDisk) installed(log []batchID, first int) bool {
+	if r.pendingInstall == nil || len(log) != first {
+		return false
+	}
+	want, _, ok := r.n.w.decodeSnapshot(*r.pendingInstall)
+	return ok && slices.Equal(want, log)
 }
 
 // batches reads the log, from its start.
@@ -319,6 +360,9 @@ func (r *realDisk) plausible(log []batchID, first int) bool {
 			return false
 		}
 		if wr := d.writes[i]; wr.append == noBatch {
+			if wr.truncate <= len(log) && len(log) <= len(state) && len(log) >= first && slices.Equal(state[first:len(log)], log[first:]) {
+				return true // whole segments go one by one
+			}
 			state = state[:min(wr.truncate, len(state))]
 		} else {
 			state = append(state, wr.append)
@@ -343,6 +387,9 @@ func (r *realDisk) foundSnapshots() []snapshotFile {
 		live = n.disk.snapshots
 	}
 	for _, f := range live {
+		if r.pendingInstall != nil && f.id.Offset < r.pendingInstall.id.Offset && quorum.Offset(r.d.StartOffset()) == r.pendingInstall.id.Offset {
+			continue
+		}
 		i := slices.IndexFunc(out, func(o snapshotFile) bool { return o.id == f.id })
 		if i < 0 || !bytes.Equal(out[i].data, f.data) && !r.faults.rotten() {
 			w.check.fail("n%d comes back without snapshot %s, or with another one of that name", n.id, f.id)

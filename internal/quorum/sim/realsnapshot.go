@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"time"
 
@@ -82,6 +83,10 @@ func (r *realDisk) freeze(id quorum.OffsetAndEpoch, out *qdisk.SnapshotWriter) {
 	r.writing = false
 	mark := n.disk.mark()
 	s, fresh, err := out.Freeze()
+	if injected(err) && !errors.Is(err, storage.ErrPoisoned) { // no fsync was tried: there is no such snapshot, that is all
+		r.faults.failed = 0
+		return
+	}
 	if !r.ok("freeze a snapshot", err) {
 		return
 	}
@@ -130,7 +135,8 @@ func (r *realDisk) carryOutSnapshot(e quorum.Effect) {
 // removePending removes the files of what was dropped. The driver lives on if it fails, unless the log was poisoned.
 func (r *realDisk) removePending() {
 	err := r.d.RemovePending(r.n.w.nowMs())
-	if r.faults.injected(err) {
+	if injected(err) { // a start removes them
+		r.faults.failed = 0
 		return
 	}
 	r.ok("remove what was dropped", err)
@@ -165,7 +171,7 @@ func (r *realDisk) install(e quorum.InstallSnapshot) {
 		slow = w.between(0, 4*time.Second)
 	}
 	f := snapshotFile{e.ID, n.disk.part}
-	n.disk.part = nil
+	n.disk.part, r.pendingInstall = nil, &f
 	n.later(n.fsyncTime()+slow, func() {
 		mark := n.disk.mark()
 		in, err := r.d.PrepareInstall(e)
@@ -183,7 +189,7 @@ func (r *realDisk) finishInstall(e quorum.InstallSnapshot, f snapshotFile, in qd
 	if !r.ok("install a snapshot", err) {
 		return
 	}
-	n.installing = false
+	n.installing, r.pendingInstall = false, nil
 	log, header, ok := w.decodeSnapshot(f)
 	switch {
 	case !done.OK && ok:
@@ -197,7 +203,7 @@ func (r *realDisk) finishInstall(e quorum.InstallSnapshot, f snapshotFile, in qd
 		w.check.install(n, f, log)
 		n.disk.replace(f, log)
 		n.verified = 0
-		w.installs++
+		w.count("snapshots installed")
 	}
 	n.step(done)
 }

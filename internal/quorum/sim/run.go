@@ -17,8 +17,7 @@ type Result struct {
 	Committed int           // batches
 	Converged time.Duration // from healing to something new committed on every node
 	Elections int
-	Cleaned   int // logs begun at a snapshot
-	Installed int // logs replaced by one
+	Happened  map[string]int // what a run can be proud of, by name
 	Scenario  string
 	Trace     string // of a traced run
 }
@@ -45,7 +44,7 @@ func RunOn(seed uint64, disk Disk, trace bool) (res Result) {
 		default:
 			res.Violation = fmt.Sprintf("panic: %v\n%s", r, debug.Stack())
 		}
-		res.Cleaned, res.Installed = w.drops, w.installs
+		res.Happened = w.happened
 		res.Events, res.Committed, res.Elections = w.steps, len(w.check.committed), len(w.check.leaders)
 		if story != nil {
 			res.Trace = story.String()
@@ -67,6 +66,7 @@ func (w *world) healAll() {
 	w.healed = true
 	w.s.drop, w.s.repeat, w.s.slow = 0, 0, 0
 	clear(w.cut)
+	w.mendDisks()
 	for _, n := range w.nodes {
 		n.frozenUntil = min(n.frozenUntil, w.now)
 		if !n.up {
@@ -113,36 +113,4 @@ func (w *world) requireConverged() {
 	if w.now >= w.s.faults+healBound || lowest <= 0 {
 		w.check.fail("no progress on every node %s after healing:\n  %s", healBound, strings.Join(states, "\n  "))
 	}
-}
-
-// Report plays seeds, at most until stop violations are found (0: all), and prints what make sim promises. It returns
-// the number of violations.
-func Report(seed0 uint64, seeds, stop, traceLines int, print func(format string, args ...any)) int {
-	return ReportOn(SeedsDisk, seed0, seeds, stop, traceLines, print)
-}
-
-// ReportOn is Report with a say in what the disks are.
-func ReportOn(disk Disk, seed0 uint64, seeds, stop, traceLines int, print func(format string, args ...any)) int {
-	events, violations, played, cleaned, installed := 0, 0, 0, 0, 0
-	for seed := seed0; seed < seed0+uint64(seeds) && (stop == 0 || violations < stop); seed++ {
-		res := RunOn(seed, disk, false)
-		played++
-		events += res.Events
-		cleaned += res.Cleaned
-		installed += res.Installed
-		if res.Violation == "" {
-			continue
-		}
-		violations++
-		res = RunOn(seed, disk, true)
-		lines := strings.Split(strings.TrimRight(res.Trace, "\n"), "\n")
-		if len(lines) > traceLines {
-			lines = lines[len(lines)-traceLines:]
-		}
-		print("violation: seed=%d: %s\n  scenario: %s\n  replay: make sim SEEDS=1 SEED0=%d\n  the last %d lines of the story:\n%s\n",
-			seed, res.Violation, res.Scenario, seed, len(lines), strings.Join(lines, "\n"))
-	}
-	print("logs cleaned=%d replaced by snapshots=%d\n", cleaned, installed)
-	print("seeds=%d events=%d violations=%d\n", played, events, violations)
-	return violations
 }

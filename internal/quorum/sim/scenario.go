@@ -33,6 +33,7 @@ type scenario struct {
 	real              bool  // disks are
 	segment           int64 // bytes of a log segment, on real disks
 	segmentMs         int64
+	diskFaults        time.Duration // mean time between what befalls disks; 0: nothing
 }
 
 func newScenario(rng *rand.Rand) scenario {
@@ -66,6 +67,7 @@ func newScenario(rng *rand.Rand) scenario {
 		s.strike = 1 + rng.IntN([]int{3, 30, 300}[rng.IntN(3)])
 	}
 	s.segment = []int64{3 << 10, 16 << 10, 1 << 20}[rng.IntN(3)]
+	s.diskFaults = []time.Duration{0, 500 * time.Millisecond, 2 * time.Second}[rng.IntN(3)]
 	s.segmentMs = []int64{300, 5000, 7 * 24 * 3600_000}[rng.IntN(3)]
 	if s.kraftVersion > 0 && rng.IntN(3) == 0 {
 		s.changes, s.wipes, s.strike = true, 0, 0
@@ -82,6 +84,6 @@ func newScenario(rng *rand.Rand) scenario {
 func (s scenario) controllers() int { return s.voters + s.spares }
 
 func (s scenario) String() string {
-	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v",
-		s.voters, s.spares, s.changes, s.autoJoin, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift)
+	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v real=%v segment=%d/%dms diskFaults=%s",
+		s.voters, s.spares, s.changes, s.autoJoin, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift, s.real, s.segment, s.segmentMs, s.diskFaults)
 }

@@ -215,7 +215,7 @@ func (n *node) install(e quorum.InstallSnapshot) {
 			w.check.install(n, f, log)
 			n.disk.replace(f, log)
 			n.verified, n.installing = 0, false
-			w.installs++
+			w.count("snapshots installed")
 			n.step(quorum.SnapshotInstalled{Token: e.Token, OK: true, Size: e.Size, Control: control})
 		})
 	})
@@ -249,7 +249,7 @@ func (n *node) dropPrefix(start quorum.OffsetAndEpoch) {
 	}
 	d.first = k
 	d.snapshots = slices.DeleteFunc(slices.Clone(d.snapshots), func(f snapshotFile) bool { return f.id.Offset < start.Offset })
-	w.drops++
+	w.count("logs cleaned")
 }
 
 // offsetAt is where the batch with this number in a log begins.

@@ -71,11 +71,15 @@ func (w *world) alive(set quorum.VoterSet) bool {
 
 // faultReplace loses a disk for good: the node comes back with an empty one and a new directory id, and observes.
 func (w *world) faultReplace(n *node) {
-	if !w.s.changes || n.id >= w.s.controllers() || len(w.check.committed) == 0 || !w.chance(0.3) {
-		return
+	if w.s.changes && n.id < w.s.controllers() && w.chance(0.3) && w.mayLose(n) {
+		w.lose(n)
 	}
+}
+
+// dispensable: every set that any disk or process knows of can do without this one's disk.
+func (w *world) dispensable(n *node) bool {
 	key := n.key()
-	for _, o := range w.nodes { // every set that any disk or process knows of must do without it
+	for _, o := range w.nodes {
 		for _, set := range o.sets() {
 			if i := slices.IndexFunc(set.Voters(), func(v quorum.Voter) bool { return v.Key == key }); i >= 0 {
 				live := -1
@@ -85,37 +89,28 @@ func (w *world) faultReplace(n *node) {
 					}
 				}
 				if live < set.Majority() {
-					return
+					return false
 				}
 			}
 		}
 	}
-	w.tracef("FAULT n%d gets a new disk in place of %s", n.id, key)
-	if n.up {
-		n.crash()
-	}
-	n.lost[key] = n.disk.synced.log
-	n.member = false
-	n.format(w.randomUUID())
-	w.after(w.between(0, 2*time.Second), func() {
-		if !n.up {
-			n.start()
-		}
-	})
+	return true
 }
 
 // sets are all voter sets in a node's log and on its disk, from the one in force where its high watermark is.
-func (n *node) sets() []quorum.VoterSet {
+func (n *node) sets() []quorum.VoterSet { return n.w.setsIn(n.disk.log, n.disk.synced.log) }
+
+func (w *world) setsIn(logs ...[]batchID) []quorum.VoterSet {
 	var out []quorum.VoterSet
 	committed := noBatch
-	if k := len(n.w.check.committed); k > 0 {
-		committed = n.w.check.committed[k-1]
+	if k := len(w.check.committed); k > 0 {
+		committed = w.check.committed[k-1]
 	}
-	out = append(out, n.w.check.votersAfter(committed))
-	for _, log := range [][]batchID{n.disk.log, n.disk.synced.log} {
+	out = append(out, w.check.votersAfter(committed))
+	for _, log := range logs {
 		for _, id := range log {
-			if n.w.batches[id].info.Control != nil {
-				out = append(out, n.w.check.votersAfter(id))
+			if w.batches[id].info.Control != nil {
+				out = append(out, w.check.votersAfter(id))
 			}
 		}
 	}

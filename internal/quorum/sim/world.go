@@ -20,17 +20,17 @@ type world struct {
 	seq   uint64
 	steps int
 
-	nodes           []*node
-	batches         []batch
-	cut             map[[2]int]bool // one-way: messages from, to
-	calls           map[uint64]call // requests delivered and not answered
-	replyTo         uint64
-	healed          bool
-	values          uint64
-	real            bool // disks are
-	byBytes         map[string]batchID
-	sets            []quorum.VoterSet // in snapshots
-	drops, installs int
+	nodes    []*node
+	batches  []batch
+	cut      map[[2]int]bool // one-way: messages from, to
+	calls    map[uint64]call // requests delivered and not answered
+	replyTo  uint64
+	healed   bool
+	values   uint64
+	happened map[string]int
+	real     bool // disks are
+	byBytes  map[string]batchID
+	sets     []quorum.VoterSet // in snapshots
 
 	check *checker
 	trace *strings.Builder // nil: quiet
@@ -84,6 +84,9 @@ func (w *world) runUntil(end time.Duration, stop func() bool) {
 	w.now = max(w.now, end)
 }
 
+// count notes that something happened.
+func (w *world) count(what string) { w.happened[what]++ }
+
 // chance is true with probability p.
 func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
 
@@ -118,7 +121,7 @@ func newWorld(seed uint64, disk Disk, trace *strings.Builder) *world {
 
 func newWorldOf(seed uint64, s scenario, trace *strings.Builder) *world {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 0x636f6e73)), s: s, cut: map[[2]int]bool{}, calls: map[uint64]call{}, trace: trace,
+		rng: rand.New(rand.NewPCG(seed, 0x636f6e73)), s: s, cut: map[[2]int]bool{}, happened: map[string]int{}, calls: map[uint64]call{}, trace: trace,
 		real: s.real, byBytes: map[string]batchID{},
 	}
 	w.check = newChecker(w)
