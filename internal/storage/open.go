@@ -42,6 +42,7 @@ type opener struct {
 	cut       *cut
 	reindex   map[*segment]bool
 	found     epochCache // epochs seen in checked batches
+	recorded  epochCache // by the checkpoint, with SyncEpochs
 }
 
 // cut is the decision to remove a torn tail.

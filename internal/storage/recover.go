@@ -17,6 +17,9 @@ func (o *opener) check() error {
 	if len(o.segments) == 0 {
 		return nil
 	}
+	if err := o.readRecordedEpochs(); err != nil {
+		return err
+	}
 	first := o.firstToCheck()
 	for _, s := range o.segments[:first] { // below the recovery point
 		s.synced, s.indexSynced = s.size.Load(), true
@@ -89,6 +92,9 @@ func (o *opener) checkSegment(s *segment) (int64, error) {
 		case !s.fits(b.LastOffset()):
 			return pos, corruptFile(s.logName(), "byte %d: offset %d is too far from the segment's base", pos, b.LastOffset())
 		}
+		if err := o.checkEpoch(b, s, pos); err != nil {
+			return pos, err
+		}
 		o.found.assign(b.Epoch(), b.BaseOffset())
 		o.end, follows = b.NextOffset(), true
 		if o.opt.OnBatch != nil {
@@ -97,6 +103,39 @@ func (o *opener) checkSegment(s *segment) (int64, error) {
 		pos += int64(len(b))
 	}
 	return pos, nil
+}
+
+// readRecordedEpochs: the CRC of a batch doesn't cover its epoch. A log that makes each epoch durable in the checkpoint before
+// its first batch has a second witness.
+func (o *opener) readRecordedEpochs() error {
+	if !o.opt.SyncEpochs {
+		return nil
+	}
+	name := path.Join(o.dir, LeaderEpochFile)
+	data, err := readWhole(o.fs, name, maxSmallFile)
+	if err == nil {
+		o.recorded.entries, err = parseEpochs(name, string(data))
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) { // it will be made again from the batches
+		return nil
+	}
+	return err
+}
+
+// checkEpoch holds a batch's epoch against those before it and against the checkpoint. One past all that is recorded may be
+// new: Apache Kafka writes its checkpoint later.
+func (o *opener) checkEpoch(b record.Batch, s *segment, pos int64) error {
+	if !o.opt.SyncEpochs {
+		return nil
+	}
+	if last, ok := o.found.latest(); ok && b.Epoch() < last.Epoch {
+		return corruptFile(s.logName(), "byte %d: leader epoch %d at offset %d after epoch %d", pos, b.Epoch(), b.BaseOffset(), last.Epoch)
+	}
+	newest, _ := o.recorded.latest()
+	if want := o.recorded.at(b.BaseOffset()); want >= 0 && b.Epoch() != want && b.Epoch() <= newest.Epoch {
+		return corruptFile(s.logName(), "byte %d: leader epoch %d at offset %d, %s has %d there", pos, b.Epoch(), b.BaseOffset(), LeaderEpochFile, want)
+	}
+	return nil
 }
 
 // tailPosition is where the walk to the end of a cleanly stopped log begins: the last indexed batch, if it is there.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 	"github.com/kraft-dev/kraft-operator/internal/storage"
+	"github.com/kraft-dev/kraft-operator/internal/storage/record"
 	"github.com/kraft-dev/kraft-operator/internal/storage/record/control"
 )
 
@@ -128,13 +129,37 @@ func (d *Disk) Read(e quorum.Read) (quorum.ReadDone, error) {
 }
 
 // ReadCommitted copies whole batches that end below maxOffset, from the one that holds from on; at least one if there is one.
-// Errors: storage.ErrOffsetOutOfRange below the log's start, which moves; fs.ErrClosed where a segment went meanwhile.
+// Errors: storage.ErrOffsetOutOfRange below the log's start, which moves; fs.ErrClosed where a segment went meanwhile; wrapping
+// storage.ErrCorrupt where offsets or epochs are not what was written.
 func (d *Disk) ReadCommitted(from, maxOffset int64, maxBytes int) ([]byte, error) {
 	s, _, err := d.log.Read(from, maxOffset, maxBytes, true)
 	if err != nil || s.Len() == 0 {
 		return nil, err
 	}
-	return s.AppendTo(make([]byte, 0, s.Len()))
+	data, err := s.AppendTo(make([]byte, 0, s.Len()))
+	if err != nil {
+		return nil, err
+	}
+	return data, d.checkRead(data)
+}
+
+// checkRead looks at what no CRC covers, offsets and epochs, before the bytes leave: a receiver could not tell that they changed
+// on the disk. The records' own CRCs are the receiver's to check.
+func (d *Disk) checkRead(data []byte) error {
+	next := int64(-1)
+	for len(data) > 0 {
+		b, rest, err := record.Split(data)
+		if err != nil {
+			return fmt.Errorf("%s: after offset %d: %w: %w; %s", d.dir, next, storage.ErrCorrupt, err, wayOut)
+		}
+		epoch := d.log.EpochAt(b.BaseOffset())
+		if next >= 0 && b.BaseOffset() != next || epoch >= 0 && b.Epoch() != epoch {
+			return fmt.Errorf("%s: %w: a batch of epoch %d at offset %d, where epoch %d at %d was written; %s",
+				d.dir, storage.ErrCorrupt, b.Epoch(), b.BaseOffset(), epoch, next, wayOut)
+		}
+		next, data = b.NextOffset(), rest
+	}
+	return nil
 }
 
 // StartOffset is the log start offset.

@@ -131,6 +131,19 @@ func (r *realDisk) unrot() {
 	r.faults.rot = nil
 }
 
+// mendOldSnapshots puts snapshots back as they were that a start did not read whole: those that are not the newest. Nobody is
+// sent to them.
+func (r *realDisk) mendOldSnapshots() {
+	r.faults.rot = slices.DeleteFunc(r.faults.rot, func(x rot) bool {
+		_, err := r.fs.Stat(x.name)
+		if old := strings.HasSuffix(x.name, ".checkpoint") && err == nil; old {
+			r.fs.Corrupt(x.name, x.at, x.xor)
+			return true
+		}
+		return false
+	})
+}
+
 // lostWrites: a disk that came back without what it had, though nothing was wrong with it.
 func (r *realDisk) lostWrites(log []batchID) {
 	n := r.n

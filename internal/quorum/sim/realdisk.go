@@ -234,6 +234,7 @@ func (r *realDisk) open() (*quorum.ElectionState, quorum.LogState, bool) {
 		w.check.fail("n%d comes back with directory id %s, it was %s", n.id, meta.DirectoryID, old)
 	}
 	n.disk.synced.directory, r.replacing = meta.DirectoryID, uuid.UUID{}
+	r.mendOldSnapshots()
 	r.foundElection()
 	r.foundLog()
 	r.faults.rot, r.faults.tornHoles = nil, false // what rotted can be made again
