@@ -112,7 +112,7 @@ func TestLaggardIsSentToASnapshot(t *testing.T) {
 		}
 		lost.start()
 		w.runUntil(w.now+10*time.Second, nil)
-		require.Equal(t, 1, w.installs, "seed %d", seed)
+		require.Equal(t, 1, w.happened["snapshots installed"], "seed %d", seed)
 		require.Greater(t, lost.q.Status().LogStartOffset, had, "seed %d", seed)
 		require.Greater(t, lost.q.Status().HighWatermark, leader.q.Status().HighWatermark-100, "seed %d", seed)
 		require.Equal(t, quorum.Leader, leader.q.Status().Role, "seed %d", seed)
