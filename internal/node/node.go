@@ -112,14 +112,29 @@ func (n *Node) open() (err error) {
 	}
 	n.opt.Logger.Info("Starting", "version", n.opt.Version, "nodeID", n.cfg.NodeID(), "roles", n.cfg.List(config.ProcessRoles),
 		"clusterID", n.identity.ClusterID, "directoryID", n.identity.Directories[n.cfg.MetadataLogDir()], "formatted", n.identity.Formatted)
-	n.disk, err = disk.Open(n.fs, n.cfg.MetadataLogDir(), storage.MetadataLogConfig(n.cfg.Int64(config.MetadataLogSegmentBytes), n.cfg.Int64(config.MetadataLogSegmentMs)), now)
+	openDisk := disk.Open
+	if !n.cfg.IsController() {
+		openDisk = disk.OpenObserver
+	}
+	n.disk, err = openDisk(n.fs, n.cfg.MetadataLogDir(), storage.MetadataLogConfig(n.cfg.Int64(config.MetadataLogSegmentBytes), n.cfg.Int64(config.MetadataLogSegmentMs)), now)
 	if err != nil {
 		return err
 	}
+	n.reportRecovery()
 	if err := n.build(); err != nil {
 		return errors.Join(err, n.disk.Close())
 	}
 	return nil
+}
+
+// reportRecovery logs what opening the metadata log has mended.
+func (n *Node) reportRecovery() {
+	if r := n.disk.Report; r.CutBytes > 0 || r.DroppedSegments > 0 {
+		n.opt.Logger.Warn("Cut a torn tail off the metadata log", "offset", r.CutOffset, "bytes", r.CutBytes, "segments", r.DroppedSegments, "cause", r.CutReason)
+	}
+	if id := n.disk.Replaced; id != nil {
+		n.opt.Logger.Warn("The metadata log gave way to a snapshot that is ahead of it", "endOffset", id.EndOffset, "epoch", id.Epoch)
+	}
 }
 
 func (n *Node) build() (err error) {

@@ -28,6 +28,21 @@ func OpenLog(fsys FS, dir string, topicID uuid.UUID, cfg LogConfig, opt OpenOpti
 	return l, o.report, nil
 }
 
+// FirstSegment is the base offset of the first segment in dir: where a log starts that has no checkpoint of its start. ok is false
+// where there is none.
+func FirstSegment(fsys FS, dir string) (base int64, ok bool, err error) {
+	names, err := fsys.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	for _, name := range names { // sorted
+		if base, ok = parseStem(name, logSuffix); ok {
+			return base, true, err
+		}
+	}
+	return 0, false, err
+}
+
 // opener is one OpenLog. It first reads and decides, and only then changes the disk.
 type opener struct {
 	fs     FS

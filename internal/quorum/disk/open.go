@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
@@ -34,6 +35,16 @@ type opening struct {
 // is ahead of the log ([quorum.LogState.SnapshotAhead]) replaces it. Errors name the file and what to do: a damaged snapshot
 // or quorum-state, damage in the log that is not a torn tail, a log that starts above 0 without a snapshot for what is missing.
 func Open(fsys storage.FS, metadataLogDir string, cfg storage.LogConfig, nowMs int64) (*Disk, error) {
+	return open(fsys, metadataLogDir, cfg, nowMs, false)
+}
+
+// OpenObserver is Open for a node that can never vote, a broker without the controller role: it acknowledges nothing and doesn't flush what
+// it fetches, so a power loss may leave holes behind its newest snapshot. The log is cut there, and fetched again.
+func OpenObserver(fsys storage.FS, metadataLogDir string, cfg storage.LogConfig, nowMs int64) (*Disk, error) {
+	return open(fsys, metadataLogDir, cfg, nowMs, true)
+}
+
+func open(fsys storage.FS, metadataLogDir string, cfg storage.LogConfig, nowMs int64, cutHoles bool) (*Disk, error) {
 	o := opening{Disk: &Disk{fs: fsys, dir: path.Join(metadataLogDir, storage.MetadataPartitionDir), cfg: cfg}}
 	if err := o.readElection(); err != nil {
 		return nil, err
@@ -41,10 +52,13 @@ func Open(fsys storage.FS, metadataLogDir string, cfg storage.LogConfig, nowMs i
 	if err := o.readSnapshots(); err != nil {
 		return nil, err
 	}
-	open := storage.MetadataOpenOptions(o.newest.EndOffset)
-	open.NowMs, open.OnBatch = nowMs, o.onBatch
+	if err := o.checkBeginning(); err != nil {
+		return nil, err
+	}
+	opt := storage.MetadataOpenOptions(o.newest.EndOffset)
+	opt.NowMs, opt.OnBatch, opt.CutHoles = nowMs, o.onBatch, cutHoles
 	var err error
-	if o.log, o.Report, err = storage.OpenLog(fsys, o.dir, uuid.MetadataTopicID, cfg, open); err != nil {
+	if o.log, o.Report, err = storage.OpenLog(fsys, o.dir, uuid.MetadataTopicID, cfg, opt); err != nil {
 		return nil, err
 	}
 	if err := o.reconcile(); err != nil {
@@ -106,6 +120,16 @@ func damaged(err error, newest bool) error {
 	return fmt.Errorf("%w; nothing was changed; %s", err, wayOut)
 }
 
+// checkBeginning refuses a log that begins above 0 where no snapshot holds what lay below.
+func (o *opening) checkBeginning() error {
+	first, ok, err := storage.FirstSegment(o.fs, o.dir)
+	if err != nil || !ok || first == 0 || o.real && o.newest.EndOffset >= first {
+		return err
+	}
+	return fmt.Errorf("%s: the log begins at offset %d in %020d.log, and there is no snapshot (.checkpoint) of what lay below; nothing was changed; %s",
+		o.dir, first, first, wayOut)
+}
+
 // onBatch collects the control records while the log is checked.
 func (o *opening) onBatch(b record.Batch) {
 	if o.inLogErr != nil {
@@ -131,15 +155,10 @@ func (o *opening) reconcile() error {
 	if o.inLogErr != nil {
 		return o.inLogErr
 	}
-	start := o.log.StartOffset()
-	if start > 0 && (!o.real || o.newest.EndOffset < start) {
-		return fmt.Errorf("%s: the log begins at offset %d in %020d.log, and there is no snapshot (.checkpoint) of what lay below; nothing was changed; %s",
-			o.dir, start, start, wayOut)
-	}
-	if err := o.dropSnapshots(start); err != nil {
+	if err := o.dropSnapshots(o.log.StartOffset()); err != nil {
 		return err
 	}
-	if err := o.removeDoomed(1 << 62); err != nil { // nobody reads them yet
+	if err := errors.Join(o.RemovePending(0), o.RemovePending(math.MaxInt64)); err != nil { // nobody reads them yet
 		return err
 	}
 	if err := o.log.Flush(); err != nil {
