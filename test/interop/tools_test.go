@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kraft-dev/kraft-operator/internal/config"
 	"github.com/kraft-dev/kraft-operator/test/cluster"
 )
 
@@ -114,7 +116,8 @@ func requireQuorum(t *testing.T, c *cluster.Cluster) {
 
 // TestKafkaReadsOurDisks: DumpLogSegments reads the metadata log, the checkpoints, a partition with its indexes, and groups.
 func TestKafkaReadsOurDisks(t *testing.T) {
-	c := cluster.Start(t, cluster.Spec{Controllers: 3, Processes: true, Config: map[string]string{"log.index.interval.bytes": "200"}})
+	c := cluster.Start(t, cluster.Spec{Controllers: 3, Processes: true, Config: map[string]string{
+		"log.index.interval.bytes": "200", config.MetadataSnapshotBytes: "2000"}})
 	kafka(t, topicCommand, "--bootstrap-server", bootstrap(c), "--create", "--topic", "orders", "--partitions", "1", "--replication-factor", "3")
 	for codec := range codecs {
 		producers["franz-go"](t, c, "orders", codec)
@@ -139,6 +142,16 @@ func TestKafkaReadsOurDisks(t *testing.T) {
 	voters := dump("__cluster_metadata-0/00000000000000000000-0000000000.checkpoint", "--cluster-metadata-decoder")
 	require.Contains(t, voters, "KRaftVoters")
 	require.Contains(t, voters, "SnapshotFooter")
+
+	snapshots, err := filepath.Glob(filepath.Join(dir, "__cluster_metadata-0", "*.checkpoint"))
+	require.NoError(t, err)
+	require.Greater(t, len(snapshots), 1, "no snapshot was made")
+	newest := slices.Max(snapshots)
+	snapshot := dump(filepath.Join("__cluster_metadata-0", filepath.Base(newest)), "--cluster-metadata-decoder")
+	for _, want := range []string{"SnapshotHeader", "KRaftVersion", "KRaftVoters", "FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "REGISTER_CONTROLLER_RECORD",
+		`"type":"TOPIC_RECORD","version":0,"data":{"name":"orders"`, "PARTITION_RECORD", "SnapshotFooter"} {
+		require.Contains(t, snapshot, want)
+	}
 
 	out = dump("orders-0/00000000000000000000.log", "--deep-iteration", "--print-data-log")
 	require.Equal(t, records*len(codecs), strings.Count(out, "| offset: "), "records")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,7 +85,7 @@ func TestSnapshots(t *testing.T) {
 			behind := []*cluster.Node{away}
 			require.NoError(t, away.Stop())
 			end := metric(t, active, logEnd) // where whoever is away ends, at most
-			if spec.Brokers > 0 { // an observer that has nothing
+			if spec.Brokers > 0 {            // an observer that has nothing
 				fresh := c.Brokers[2]
 				behind = append(behind, fresh)
 				require.NoError(t, fresh.Stop())
@@ -100,7 +101,7 @@ func TestSnapshots(t *testing.T) {
 			}
 			requireTopics(t, c, made.n)
 
-			for _, n := range c.Nodes() {
+			for _, n := range slices.Backward(c.Nodes()) { // brokers before controllers
 				require.NoError(t, n.Stop(), n.Log())
 			}
 			for _, n := range c.Nodes() {
