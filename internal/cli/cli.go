@@ -46,7 +46,7 @@ func (c *connection) client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, 
 	}
 }
 
-// Commands returns topic, produce and consume.
+// Commands returns topic, produce, consume and quorum.
 func Commands() []*cobra.Command {
-	return []*cobra.Command{topicCommand(), produceCommand(), consumeCommand()}
+	return []*cobra.Command{topicCommand(), produceCommand(), consumeCommand(), quorumCommand()}
 }

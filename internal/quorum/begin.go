@@ -20,13 +20,22 @@ func (q *Quorum) sendBegins() {
 		if !l.begin[v.Key.ID] || !q.conns.ready(v.Key.ID) {
 			continue
 		}
-		if to, ok := q.voterNode(v); ok {
-			q.send(to, &BeginQuorumEpochRequest{
-				ClusterID: q.clusterID(), Voter: v.Key,
-				Leader: LeaderAndEpoch{q.local.ID, q.election.Epoch}, Endpoints: q.cfg.Endpoints,
-			})
-		}
+		q.sendBegin(v)
 	}
+}
+
+func (q *Quorum) sendBegin(v Voter) {
+	to, ok := q.voterNode(v)
+	if !ok {
+		return
+	}
+	if r := &q.leader.reads; r.sent != nil {
+		r.sent[v.Key.ID] = r.round
+	}
+	q.send(to, &BeginQuorumEpochRequest{
+		ClusterID: q.clusterID(), Voter: v.Key,
+		Leader: LeaderAndEpoch{q.local.ID, q.election.Epoch}, Endpoints: q.cfg.Endpoints,
+	})
 }
 
 func (q *Quorum) handleBeginResponse(c connection, resp *BeginQuorumEpochResponse) bool {
@@ -35,6 +44,7 @@ func (q *Quorum) handleBeginResponse(c connection, resp *BeginQuorumEpochRespons
 	}
 	if q.role == Leader {
 		delete(q.leader.begin, c.to.ID)
+		q.readAcknowledged(c.to.ID)
 	}
 	return true
 }

@@ -148,6 +148,11 @@ func (z *fuzzer) event() Event {
 			return DirectoryReplaced{DirectoryID: uuid.UUID{0: 9}}
 		case 3:
 			return Start{}
+		case 4, 5, 6:
+			z.next++
+			return ReadIndex{Token: z.next}
+		case 7:
+			return Routes{Nodes: []Node{{ID: NodeID(z.small()), Host: "r", Port: 3}}}
 		}
 		return Tick{}
 	case 9:
@@ -295,7 +300,9 @@ func (z *fuzzer) request() Message {
 			MaxWait: time.Duration(z.small()), MaxBytes: int32(z.small()), HighWatermark: Offset(z.small())}
 	}
 	endpoints := []Endpoint{{"CONTROLLER", "x", 1}}[:min(1, z.byte()%4)]
-	switch z.byte() % 4 {
+	switch z.byte() % 5 {
+	case 4:
+		return &TransferRequest{To: NodeID(z.small())}
 	case 0:
 		return &AddVoterRequest{Voter: z.key(), Endpoints: endpoints, AckWhenCommitted: z.byte()%2 == 0}
 	case 1:

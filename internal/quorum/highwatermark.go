@@ -24,6 +24,7 @@ func (q *Quorum) advanceHighWatermark() {
 	q.hw = hw
 	q.commit(hw)
 	q.completeVoterChange()
+	q.completeReads()
 	q.wakeForNews()
 }
 

@@ -23,6 +23,8 @@ type leaderState struct {
 	handover         bool // no more writes: resign when a voter has everything, or at handoverDeadline
 	handoverDeadline Instant
 
+	transfer *transfer       // transfer.go
+	reads    readState       // read_index.go
 	change   *voterChange    // voter_change.go
 	proposed []ControlRecord // asked for and not yet back: no other change may begin
 	votersAt Offset          // of the voters record that replicas follows
@@ -40,6 +42,12 @@ func (l *leaderState) deadlines(soonest func(Instant)) {
 	}
 	if l.change != nil {
 		soonest(l.change.deadline)
+	}
+	if l.transfer != nil {
+		soonest(l.transfer.deadline)
+	}
+	if len(l.reads.pending) > 0 {
+		soonest(l.reads.pending[0].deadline)
 	}
 }
 
@@ -185,10 +193,12 @@ func (q *Quorum) pollLeader() {
 		q.note(NoteInfo, "not among the committed voters %s: handing over epoch %d", q.voters(), q.election.Epoch)
 		l.handover, l.handoverDeadline = true, q.now+q.cfg.HandoverTimeout
 	}
+	q.pollTransfer()
 	if l.handover && (q.successorReady() || l.handoverDeadline <= q.now) {
-		q.becomeResigned(q.successors())
+		q.handOver()
 		return
 	}
+	q.pollReads()
 	q.sendBegins()
 	q.wakeObserversIfDue()
 }
@@ -248,6 +258,9 @@ func (q *Quorum) successors() []ReplicaKey {
 // successorReady reports whether another voter has the whole log on its disk.
 func (q *Quorum) successorReady() bool {
 	for id, p := range q.leader.replicas.voters {
+		if t := q.leader.transfer; t != nil && id != t.to {
+			continue
+		}
 		if id != q.local.ID && p.end >= q.log.end {
 			return true
 		}

@@ -150,6 +150,8 @@ func (q *Quorum) handle(ev Event) {
 		q.beginShutdown()
 	case DirectoryReplaced:
 		q.onDirectoryReplaced(ev.DirectoryID)
+	case ReadIndex:
+		q.readIndex(ev.Token)
 	case Routes:
 		q.cfg.Routes = slices.Clone(ev.Nodes)
 	}
@@ -175,6 +177,8 @@ func (q *Quorum) handleRequest(r Request) {
 		q.handleAddVoter(r, m)
 	case *RemoveVoterRequest:
 		q.handleRemoveVoter(r, m)
+	case *TransferRequest:
+		q.handleTransfer(r, m)
 	}
 }
 

@@ -238,6 +238,10 @@ func (e *env) carryOut(n *scriptNode, f quorum.Effect) {
 			return
 		}
 		e.wire = append(e.wire, envelope{from: n.id, to: c.from, correlation: c.correlation, message: f.Message, answer: true, life: c.life})
+	case quorum.ReadReady:
+		e.printf("  %d  lets the read see all below %d", n.id, f.Offset)
+	case quorum.ReadFailed:
+		e.printf("  %d  fails the read: %s", n.id, f.Error)
 	case quorum.Committed:
 		e.printf("  %d  commits up to %d", n.id, f.HighWatermark)
 	case quorum.LeaderChanged:

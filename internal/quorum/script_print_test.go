@@ -158,6 +158,8 @@ func (e *env) messageString(m quorum.Message) string {
 		return "RemoveRaftVoter: " + keyString(m.Voter)
 	case *quorum.RemoveVoterResponse:
 		return "RemoveRaftVoter answer: " + refusalString(m.Error, m.Text)
+	case *quorum.TransferResponse:
+		return "transfer answer: " + refusalString(m.Error, m.Text)
 	case *quorum.ApiVersionsRequest:
 		return "ApiVersions"
 	case *quorum.ApiVersionsResponse:

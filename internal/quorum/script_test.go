@@ -24,6 +24,8 @@ import (
 //	lose                   forget all messages on their way
 //	cut from to / heal     a link loses everything, one way
 //	slow id / sync id / fast id     hold back, then complete, what the disk was asked
+//	read id                a linearizable read
+//	routes [ids]           tell them where all nodes are now
 //	replace id             end a node; a new disk under a new directory id takes its place
 //	move id                the node has another address from its next start on
 //	downgrade id           from its next start on it supports kraft.version 0 alone
@@ -132,6 +134,19 @@ func (e *env) run(t *testing.T, d *datadriven.TestData) {
 		e.quiet = false
 		for _, id := range all {
 			e.printf("%d  %s", id, votersString(e.nodes[id].q.Status().Voters))
+		}
+	case "read":
+		e.replyTo++
+		e.step(one(), quorum.ReadIndex{Token: e.replyTo})
+	case "routes":
+		var routes []quorum.Node
+		for _, id := range e.ids {
+			routes = append(routes, quorum.Node{ID: quorum.NodeID(id), Host: e.nodes[id].host(), Port: 9093})
+		}
+		for _, id := range all {
+			if n := e.nodes[id]; n.up {
+				e.step(n, quorum.Routes{Nodes: routes})
+			}
 		}
 	case "propose":
 		n := one()
@@ -246,6 +261,8 @@ func (e *env) request(t *testing.T, n *scriptNode, d *datadriven.TestData) {
 		m = &quorum.AddVoterRequest{ClusterID: &cluster, Voter: key, Endpoints: endpoints, AckWhenCommitted: !d.HasArg("noack")}
 	case "RemoveRaftVoter":
 		m = &quorum.RemoveVoterRequest{ClusterID: &cluster, Voter: key}
+	case "Transfer":
+		m = &quorum.TransferRequest{To: quorum.NodeID(num("to", 2))}
 	default:
 		d.Fatalf(t, "unknown request %q", kind)
 	}

@@ -132,6 +132,8 @@ func (q *Quorum) useVoters() {
 	// The members changed after the last round began: it would count voters that are gone, or miss new ones that have
 	// had no time. It begins anew; this puts resignation off once a change, and changes need a majority.
 	clear(l.fetched)
+	clear(l.reads.sent)
+	clear(l.reads.acked)
 	l.checkQuorum = q.now + q.checkQuorumTimeout()
 	q.advanceHighWatermark()
 }
@@ -195,6 +197,8 @@ func (q *Quorum) leaveChange() {
 		text = "the leader has changed; nothing was written"
 	}
 	q.abortChange(refusal{NotLeaderOrFollower, text})
+	q.endTransfer(NotLeaderOrFollower, "the leader has changed")
+	q.failReads()
 }
 
 // caughtUpWithin is how long ago a replica that was caught up once may have fetched last, to be added.

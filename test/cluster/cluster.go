@@ -26,6 +26,7 @@ import (
 // Spec says what runs. Controllers have ids from 0, brokers from 1000, as the operator gives them.
 type Spec struct {
 	Controllers int
+	Voters      int  // initial ones, the first controllers; 0: all
 	Brokers     int  // 0: the controllers are brokers too
 	Processes   bool // nodes are processes of the kraftd binary, otherwise they run in this process
 	Config      map[string]string
@@ -85,7 +86,9 @@ func New(t T, spec Spec) *Cluster {
 		dir, err := uuid.New(rand.Reader)
 		require.NoError(t, err)
 		n.directory = dir
-		initial = append(initial, fmt.Sprintf("%d@127.0.0.1:%d:%s", n.ID, n.controllerPort, dir))
+		if spec.Voters == 0 || i < spec.Voters {
+			initial = append(initial, fmt.Sprintf("%d@127.0.0.1:%d:%s", n.ID, n.controllerPort, dir))
+		}
 		bootstrap = append(bootstrap, fmt.Sprintf("127.0.0.1:%d", n.controllerPort))
 		c.Controllers = append(c.Controllers, n)
 	}

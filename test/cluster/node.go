@@ -62,6 +62,9 @@ func (n *Node) Addr() string { return fmt.Sprintf("127.0.0.1:%d", n.clientPort) 
 // ControllerAddr is the controller listener.
 func (n *Node) ControllerAddr() string { return fmt.Sprintf("127.0.0.1:%d", n.controllerPort) }
 
+// Binary is the kraftd that the nodes run.
+func (n *Node) Binary() string { return n.c.binary }
+
 // Log is everything the node printed.
 func (n *Node) Log() string { return n.out.String() }
 

@@ -45,6 +45,8 @@ type Driver struct {
 	pending   []quorum.Event // completions produced while effects are carried out
 	flushSeq  uint64         // newest Flush asked for
 	flushDone uint64         // newest Flush reported
+	reads     map[uint64]chan quorum.Effect
+	nextRead  uint64
 	proposals []proposal
 	notes     notes
 	dead      bool          // an effect failed: nothing may leave any more
@@ -66,7 +68,7 @@ func New(cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, q: q, disk: cfg.Disk, acc: newAccumulator(), start: time.Now(),
 		inbox: make(chan func(), inboxSize), stopped: make(chan struct{}), fatal: make(chan error, 1),
-		requests: map[uint64]*server.Request{}, shutdown: make(chan struct{}),
+		requests: map[uint64]*server.Request{}, reads: map[uint64]chan quorum.Effect{}, shutdown: make(chan struct{}),
 	}
 	d.sendCtx, d.stopSend = context.WithCancel(context.Background())
 	d.deliver = newDelivery(cfg.Disk, d.fail)

@@ -21,6 +21,11 @@ func (d *Driver) Handle(r *server.Request) bool {
 		op = kmsg.ACLOperationDescribe
 	case (&kmsg.AddRaftVoterRequest{}).Key(), (&kmsg.RemoveRaftVoterRequest{}).Key():
 		op = kmsg.ACLOperationAlter
+	case (&kmsg.ElectLeadersRequest{}).Key():
+		if _, ok := fromTransfer(r.Body); !ok {
+			return false
+		}
+		op = kmsg.ACLOperationAlter
 	default:
 		return false
 	}

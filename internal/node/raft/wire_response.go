@@ -172,6 +172,8 @@ func topLevelError(body kmsg.Request, code int16) kmsg.Response {
 		r.ErrorCode = code
 	case *kmsg.AddRaftVoterResponse:
 		r.ErrorCode = code
+	case *kmsg.ElectLeadersResponse:
+		r.ErrorCode = code
 	case *kmsg.RemoveRaftVoterResponse:
 		r.ErrorCode = code
 	}
@@ -220,7 +222,7 @@ func (d *Driver) toWireResponse(r *server.Request, m quorum.Message) kmsg.Respon
 		}
 		return resp
 	}
-	if resp := toVoterResponse(m); resp != nil {
+	if resp := toVoterResponse(r.Body, m); resp != nil {
 		return resp
 	}
 	d.cfg.Logger.Error("No response for a message of the engine", "type", fmt.Sprintf("%T", m))

@@ -20,6 +20,9 @@ func fromVoterRequest(body kmsg.Request) quorum.Message {
 			m.Endpoints = append(m.Endpoints, quorum.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
 		}
 		return m
+	case *kmsg.ElectLeadersRequest:
+		m, _ := fromTransfer(req)
+		return m
 	case *kmsg.RemoveRaftVoterRequest:
 		return &quorum.RemoveVoterRequest{ClusterID: req.ClusterID, Voter: replicaKey(req.VoterID, req.VoterDirectoryID)}
 	}
@@ -71,8 +74,10 @@ func fromVoterResponse(resp kmsg.Response) quorum.Message {
 	return nil
 }
 
-func toVoterResponse(m quorum.Message) kmsg.Response {
+func toVoterResponse(body kmsg.Request, m quorum.Message) kmsg.Response {
 	switch m := m.(type) {
+	case *quorum.TransferResponse:
+		return toTransfer(body, m)
 	case *quorum.AddVoterResponse:
 		resp := kmsg.NewPtrAddRaftVoterResponse()
 		resp.ErrorCode, resp.ErrorMessage = int16(m.Error), textTo(m.Text)

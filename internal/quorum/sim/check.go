@@ -17,6 +17,7 @@ type checker struct {
 	votes   map[vote]quorum.NodeID // granted
 	// committed is what any node has ever called committed; hashes chain it.
 	sets      map[batchID]quorum.VoterSet // in force after a batch
+	reads     map[uint64]quorum.Offset // open ones: what was committed when each began
 	committed []batchID
 	hashes    []uint64
 	epochs    []quorum.Epoch // in which each was committed
@@ -35,7 +36,7 @@ type vote struct {
 func newChecker(w *world) *checker {
 	return &checker{
 		w: w, leaders: map[quorum.Epoch]int{}, before: map[batchID]batchID{}, at: map[position]batchID{},
-		votes: map[vote]quorum.NodeID{}, sets: map[batchID]quorum.VoterSet{},
+		votes: map[vote]quorum.NodeID{}, sets: map[batchID]quorum.VoterSet{}, reads: map[uint64]quorum.Offset{},
 	}
 }
 

@@ -31,6 +31,8 @@ func (w *world) plan() {
 	w.planChange()
 	w.planMove()
 	w.planDisk()
+	w.planRead()
+	w.planTransfer()
 	if w.s.wipes > 0 && w.s.strike == 0 && w.chance(0.6) {
 		w.planWipe()
 	}

@@ -238,6 +238,10 @@ func (n *node) carryOut(e quorum.Effect) {
 		})
 	case quorum.Append:
 		n.append(e)
+	case quorum.ReadReady:
+		w.check.readReady(n, e)
+	case quorum.ReadFailed:
+		delete(w.check.reads, e.Token)
 	case quorum.ProposeControl:
 		n.proposeControl(e)
 	case quorum.Truncate:

@@ -1,0 +1,173 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	kadmin "github.com/kraft-dev/kraft-operator/internal/admin"
+	"github.com/kraft-dev/kraft-operator/test/cluster"
+	"github.com/kraft-dev/kraft-operator/test/e2e/load"
+)
+
+// quorum is a cluster's quorum in the hands of somebody at a terminal.
+type quorum struct {
+	t *testing.T
+	c *cluster.Cluster
+}
+
+// kraftd runs `kraftd quorum` and returns what it prints.
+func (q quorum) kraftd(args ...string) (string, error) {
+	q.t.Helper()
+	ctx, cancel := context.WithTimeout(q.t.Context(), time.Minute)
+	defer cancel()
+	at := append([]string{"quorum"}, args...)
+	at = append(at, "--bootstrap-controller", strings.Join(q.controllers(), ","))
+	out, err := exec.CommandContext(ctx, cluster.Binary(q.t), at...).CombinedOutput()
+	q.t.Logf("kraftd quorum %s: %s", strings.Join(args, " "), out)
+	return string(out), err
+}
+
+func (q quorum) controllers() (out []string) {
+	for _, n := range q.c.Controllers {
+		out = append(out, n.ControllerAddr())
+	}
+	return out
+}
+
+// must repeats what timed out: a change right after another, or after an election, is refused so.
+func (q quorum) must(args ...string) string {
+	q.t.Helper()
+	var out string
+	q.c.Eventually("kraftd quorum "+strings.Join(args, " "), patience, func() bool {
+		var err error
+		out, err = q.kraftd(args...)
+		require.True(q.t, err == nil || strings.Contains(out, "REQUEST_TIMED_OUT") || strings.Contains(out, "NOT_LEADER"), out)
+		return err == nil
+	})
+	return out
+}
+
+func (q quorum) add(n *cluster.Node) { q.t.Helper(); q.must("add", "--config", n.ConfigFile) }
+
+func (q quorum) describe() *kadmin.Quorum {
+	q.t.Helper()
+	var found *kadmin.Quorum
+	q.c.Eventually("a leader", patience, func() bool {
+		d, err := kadmin.Client{}.DescribeQuorum(q.t.Context(), q.controllers())
+		found = d
+		return err == nil && d.Leader >= 0 && d.HighWatermark >= 0
+	})
+	return found
+}
+
+// votes waits until exactly these nodes are voters on the leader.
+func (q quorum) votes(ids ...int32) {
+	q.t.Helper()
+	q.c.Eventually(fmt.Sprintf("voters %v", ids), patience, func() bool {
+		var have []int32
+		for _, v := range q.describe().Voters {
+			have = append(have, v.ID)
+		}
+		return fmt.Sprint(have) == fmt.Sprint(ids)
+	})
+}
+
+// TestVotersChangeUnderLoad goes from one voter to five and back while a topic's config is written every 10 ms: added one by one,
+// the leader removed by itself, handed over by name, a voter's disk replaced under the same id, and every node restarted as what it
+// has become. No write fails, none is lost.
+func TestVotersChangeUnderLoad(t *testing.T) {
+	t.Parallel()
+	c := cluster.Start(t, cluster.Spec{Controllers: 5, Voters: 1, Brokers: 1, Processes: true})
+	q := quorum{t, c}
+	create(t, c, "t", 1, 1)
+	var writes load.Ledger
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- load.Metadata(ctx, &writes, "t", 10*time.Millisecond, kgo.SeedBrokers(c.Bootstrap()...))
+	}()
+	more := func() {
+		t.Helper()
+		want := writes.Total() + 20
+		c.Eventually("metadata writes go on", patience, func() bool { return writes.Total() >= want })
+	}
+	more()
+	q.votes(0)
+	for i, n := range c.Controllers[1:] {
+		q.add(n)
+		q.votes([]int32{0, 1, 2, 3, 4}[:i+2]...)
+		more()
+	}
+	out, err := q.kraftd("add", "--config", c.Controllers[3].ConfigFile)
+	require.Error(t, err)
+	require.Contains(t, out, "DUPLICATE_VOTER")
+
+	// By name.
+	require.Equal(t, int32(0), q.describe().Leader)
+	q.must("transfer", "3")
+	require.Equal(t, int32(3), q.describe().Leader)
+	more()
+
+	// The leader removes itself and hands over.
+	q.must("remove", "3")
+	q.votes(0, 1, 2, 4)
+	require.NotEqual(t, int32(3), q.describe().Leader)
+	more()
+
+	// A disk is replaced under the same id: the old key goes, the new one comes.
+	lost := c.Controllers[4]
+	if q.describe().Leader == 4 {
+		q.must("transfer", "0")
+	}
+	lost.Kill()
+	require.NoError(t, os.RemoveAll(filepath.Join(lost.Dir, "data")))
+	lost.Start()
+	lost.WaitReady()
+	out, err = q.kraftd("add", "--config", lost.ConfigFile)
+	require.Error(t, err)
+	require.Contains(t, out, "DUPLICATE_VOTER")
+	q.must("remove", "4")
+	q.add(lost)
+	q.votes(0, 1, 2, 4)
+	more()
+
+	// Each is restarted as what it is now.
+	for _, n := range standbysFirst(t, c) {
+		if n.Controller {
+			require.NoError(t, n.Stop(), n.Log())
+			n.Start()
+			n.WaitReady()
+			more()
+		}
+	}
+	q.votes(0, 1, 2, 4)
+
+	// Down to one: the leader last, so that it goes by itself.
+	for _, left := range [][]int32{{1, 2, 4}, {2, 4}, {4}} {
+		for _, v := range q.describe().Voters {
+			if v.ID != left[0] && (len(left) < 2 || v.ID != left[1]) && (len(left) < 3 || v.ID != left[2]) {
+				q.must("remove", fmt.Sprint(v.ID))
+			}
+		}
+		q.votes(left...)
+		more()
+	}
+	out, err = q.kraftd("remove", "4")
+	require.Error(t, err)
+	require.Contains(t, out, "is the only voter")
+	require.Contains(t, q.must("status"), "1 voters (majority 1)")
+	cancel()
+	require.NoError(t, <-done)
+	failed, first := writes.Failures()
+	require.Zero(t, failed, "metadata write: %v", first)
+	t.Logf("%d metadata writes, longest gap %s", writes.Total(), writes.LongestGap())
+}
