@@ -72,6 +72,9 @@ func (r *replicas) update(set VoterSet) {
 			delete(old, id)
 		case r.observers[v.Key] != nil:
 			r.voters[id] = r.observers[v.Key]
+			// What it had as an observer committed nothing, so nobody minded if its disk went back to an old copy meanwhile. It
+			// counts from its next fetch on.
+			r.voters[id].end = UnknownOffset
 			delete(r.observers, v.Key)
 		default:
 			r.voters[id] = newProgress(v.Key)

@@ -17,7 +17,7 @@ type checker struct {
 	votes   map[vote]quorum.NodeID // granted
 	// committed is what any node has ever called committed; hashes chain it.
 	sets      map[batchID]quorum.VoterSet // in force after a batch
-	reads     map[uint64]quorum.Offset // open ones: what was committed when each began
+	reads     map[uint64]quorum.Offset    // open ones: what was committed when each began
 	committed []batchID
 	hashes    []uint64
 	epochs    []quorum.Epoch // in which each was committed
