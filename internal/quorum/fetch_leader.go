@@ -132,13 +132,14 @@ func (q *Quorum) hasNews(f *fetchInProgress) bool {
 	return f.fetch.FetchOffset < q.log.end || q.hw > f.fetch.HighWatermark
 }
 
-// wakeForNews answers voters at once, for they commit. Observers are answered at once after a quiet spell, else at most
-// once per linger, so that a hundred of them cost little.
+// wakeForNews answers voters at once when there are records for them, for they commit. Observers, and voters for whom there is only a
+// higher high watermark, are answered at once after a quiet spell, else at most once per linger: so a hundred observers cost little, and
+// a commit costs one exchange with each voter, whose next records bring the high watermark.
 func (q *Quorum) wakeForNews() {
 	if len(q.parked) == 0 {
 		return
 	}
-	q.wake(func(f *fetchInProgress) bool { return f.voter && q.hasNews(f) })
+	q.wake(func(f *fetchInProgress) bool { return f.voter && f.fetch.FetchOffset < q.log.end })
 	q.leader.observersDue = true
 	q.wakeObserversIfDue()
 }

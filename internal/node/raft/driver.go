@@ -212,7 +212,7 @@ func (d *Driver) fail(err error) {
 	}
 }
 
-// PrepareAppend gives offsets to records, which stay together in one batch, and returns the last offset.
+// PrepareAppend gives offsets to records, which stay together in one batch (that other calls may share), and returns the last offset.
 // Nothing is written before SchedulePreparedAppend. Errors: ErrNotLeader, ErrBatchTooLarge, ErrBufferFull.
 func (d *Driver) PrepareAppend(epoch int32, records [][]byte) (int64, error) {
 	return d.acc.prepare(epoch, records, time.Now())
