@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -20,7 +21,7 @@ func rounds(h *host, o options, load order, kinds ...string) (map[string][]outco
 	for i := range o.rounds {
 		for j := range kinds {
 			k := kinds[(i+j)%len(kinds)]
-			out, err := groups[k].load(load)
+			out, err := groups[k].load(o.profiled(load, k))
 			if err != nil {
 				return nil, err
 			}
@@ -29,6 +30,14 @@ func rounds(h *host, o options, load order, kinds ...string) (map[string][]outco
 		}
 	}
 	return all, nil
+}
+
+// profiled asks for a profile of a load, where the run wants some.
+func (o options) profiled(l order, name string) order {
+	if o.profiles != "" {
+		l.Profile = filepath.Join(o.profiles, fmt.Sprintf("%s-%d-writers-rate-%d.pprof", name, l.Writers, l.Rate))
+	}
+	return l
 }
 
 func perSecond(o outcome) float64 { return float64(o.Commits) / o.Took.Seconds() }

@@ -22,6 +22,8 @@ type options struct {
 	kraftd string
 	kafka  string // folder of Apache Kafka's jars; empty: its lines say so
 	rounds int
+	// profiles is a folder for CPU profiles of leaders; empty: none.
+	profiles string
 	load   time.Duration
 }
 
@@ -76,6 +78,7 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.out, "out", "", "write the plot of leader cost to this folder")
 	f.StringVar(&o.kraftd, "kraftd", "bin/kraftd", "the node's binary")
 	f.StringVar(&o.kafka, "kafka", "", "folder with Apache Kafka's jars; without it only this project's side is measured there")
+	f.StringVar(&o.profiles, "profiles", "", "write CPU profiles of the leaders to this folder")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds of each load, the engines taking turns; the median counts (default 5, quick 1)")
 	f.DurationVar(&o.load, "load", 0, "length of each load (default 8s, quick 1s)")
 	if err = f.Parse(args); err != nil {

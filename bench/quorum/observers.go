@@ -57,7 +57,7 @@ func costs(h *host, o options, kind string, observers int) ([]cost, error) {
 		for range o.rounds {
 			load := l.order
 			load.For = o.load
-			out, err := g.load(load)
+			out, err := g.load(o.profiled(load, kind))
 			if err != nil {
 				return nil, err
 			}

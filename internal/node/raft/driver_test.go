@@ -38,10 +38,16 @@ type replica struct {
 	cancel   context.CancelFunc
 	done     chan error
 	state    *chain
+
+	addr    string
+	fs      storage.FS                            // nil: the real disk
+	network func(raft.Network) raft.Network       // nil: the client itself
+	watch   func(*replica, []raft.CommittedBatch) // nil: nobody sees commits before the state does
 }
 
 // chain is a state machine that remembers every record, in order.
 type chain struct {
+	of      *replica
 	mu      sync.Mutex
 	records []string
 	next    int64
@@ -49,6 +55,9 @@ type chain struct {
 }
 
 func (c *chain) HandleCommit(batches []raft.CommittedBatch) {
+	if c.of.watch != nil {
+		c.of.watch(c.of, batches)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, b := range batches {
@@ -108,7 +117,10 @@ var logTo io.Writer = io.Discard
 func (r *replica) start(set quorum.VoterSet) {
 	r.t.Helper()
 	var err error
-	r.disk, err = disk.Open(storage.OS(), r.dir, storage.MetadataLogConfig(1<<30, 1<<40), time.Now().UnixMilli())
+	if r.fs == nil {
+		r.fs = storage.OS()
+	}
+	r.disk, err = disk.Open(r.fs, r.dir, storage.MetadataLogConfig(1<<30, 1<<40), time.Now().UnixMilli())
 	require.NoError(r.t, err)
 	logger := slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", r.id)
 	r.client = rpc.NewClient(fmt.Sprintf("raft-client-%d", r.id), logger)
@@ -120,12 +132,16 @@ func (r *replica) start(set quorum.VoterSet) {
 		}
 		cfg.BootstrapServers = append(cfg.BootstrapServers, quorum.Node{ID: quorum.None, Host: v.Endpoints[0].Host, Port: v.Endpoints[0].Port})
 	}
+	var network raft.Network = r.client
+	if r.network != nil {
+		network = r.network(network)
+	}
 	r.driver, err = raft.New(raft.Config{
-		Quorum: cfg, Disk: r.disk, Network: r.client, Retention: raft.Retention{MaxBytes: -1, MaxMs: -1},
+		Quorum: cfg, Disk: r.disk, Network: network, Retention: raft.Retention{MaxBytes: -1, MaxMs: -1},
 		Seed: uint64(r.id) + 1, Linger: 25 * time.Millisecond, ShutdownTimeout: 5 * time.Second, Authorizer: auth.AllowAll{}, Logger: logger,
 	})
 	require.NoError(r.t, err)
-	r.state = &chain{leader: raft.LeaderAndEpoch{LeaderID: -1}}
+	r.state = &chain{leader: raft.LeaderAndEpoch{LeaderID: -1}, of: r}
 	r.driver.Register(r.state)
 	addr := r.listener.Addr().(*net.TCPAddr)
 	if r.server != nil { // a restart: the socket was closed with the server
