@@ -79,6 +79,31 @@ func (q *Quorum) answer(listener string, top, err ErrorCode) Answer {
 	return a
 }
 
+// leadsUnaware: the sender of this request is the leader it would be told of, and does not know it, because its disk was lost
+// or is an old copy. An Apache Kafka peer exits when it hears that it leads; without the name it takes the epoch and waits.
+func leadsUnaware(request Message, leader LeaderAndEpoch) bool {
+	sender := None
+	switch m := request.(type) {
+	case *VoteRequest: // a leader asks for no votes in its own epoch
+		sender = m.Candidate.ID
+	case *FetchRequest:
+		sender = m.Replica.ID
+	case *FetchSnapshotRequest:
+		sender = m.Replica.ID
+	case *UpdateVoterRequest:
+		sender = m.Voter.Key.ID
+	case *BeginQuorumEpochRequest:
+		if m.Leader.Epoch < leader.Epoch {
+			sender = m.Leader.LeaderID
+		}
+	case *EndQuorumEpochRequest:
+		if m.Leader.Epoch < leader.Epoch {
+			sender = m.Leader.LeaderID
+		}
+	}
+	return sender >= 0 && sender == leader.LeaderID
+}
+
 // endpointsOf returns the addresses known of a leader: as it announced itself, else as the voter set has it.
 func (q *Quorum) endpointsOf(id NodeID) []Endpoint {
 	if id == q.local.ID {

@@ -189,3 +189,36 @@ func TestNoVoteInAnEpochThatHasALeader(t *testing.T) {
 	require.Equal(t, Prospective, prospective.role)
 	require.False(t, ask(prospective, 3), "a prospective that still knows the leader")
 }
+
+// TestNobodyIsToldThatHeLeads: pitfall 4. A leader whose disk was lost or is an old copy asks in an epoch that it leads without
+// knowing; an Apache Kafka node exits when it is told so.
+func TestNobodyIsToldThatHeLeads(t *testing.T) {
+	q := threeVoters(t, nil, LogState{})
+	follow(t, q) // 2, in epoch 5
+	two, three := ReplicaKey{2, uuid.UUID{2}}, ReplicaKey{3, uuid.UUID{3}}
+	for name, tc := range map[string]struct {
+		request Message
+		named   NodeID
+	}{
+		"a fetch from an old epoch":   {&FetchRequest{Replica: two, Epoch: 3}, None},
+		"a fetch in its epoch":        {&FetchRequest{Replica: two, Epoch: 5}, None},
+		"a fetch of another":          {&FetchRequest{Replica: three, Epoch: 3}, 2},
+		"a fetch of a snapshot":       {&FetchSnapshotRequest{Replica: two, Epoch: 3}, None},
+		"a vote in an old epoch":      {&VoteRequest{Voter: NoReplica, Candidate: two, Epoch: 4}, None},
+		"a pre-vote in its epoch":     {&VoteRequest{Voter: NoReplica, Candidate: two, Epoch: 5, PreVote: true}, None},
+		"a vote for another":          {&VoteRequest{Voter: NoReplica, Candidate: three, Epoch: 4}, 2},
+		"an update of its entry":      {&UpdateVoterRequest{Voter: Voter{Key: two}, Epoch: 3}, None},
+		"its word on an older epoch":  {&BeginQuorumEpochRequest{Voter: NoReplica, Leader: LeaderAndEpoch{2, 4}}, None},
+		"its word on its epoch":       {&BeginQuorumEpochRequest{Voter: NoReplica, Leader: LeaderAndEpoch{2, 5}}, 2},
+		"the end of an older epoch":   {&EndQuorumEpochRequest{Leader: LeaderAndEpoch{2, 4}}, None},
+		"the end of another's, older": {&EndQuorumEpochRequest{Leader: LeaderAndEpoch{3, 4}}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			replies := effectsOf[Reply](q.Step(q.now, Request{ReplyTo: 1, Listener: "CONTROLLER", Message: tc.request}))
+			require.Len(t, replies, 1)
+			a := replies[0].Message.(response).Common()
+			require.Equal(t, LeaderAndEpoch{tc.named, 5}, a.Leader)
+			require.Equal(t, tc.named, a.Endpoint.ID)
+		})
+	}
+}

@@ -182,7 +182,12 @@ func (q *Quorum) handleRequest(r Request) {
 	}
 }
 
-func (q *Quorum) reply(r Request, m Message) { q.out.emit(Reply{ReplyTo: r.ReplyTo, Message: m}) }
+func (q *Quorum) reply(r Request, m Message) {
+	if resp, ok := m.(response); ok && leadsUnaware(r.Message, resp.Common().Leader) {
+		resp.Common().Leader.LeaderID, resp.Common().Endpoint = None, Node{ID: None}
+	}
+	q.out.emit(Reply{ReplyTo: r.ReplyTo, Message: m})
+}
 
 // poll does what is due now in the present role: timers, then requests to ready destinations. A change of role is
 // polled again, so that a lone voter is elected within one Step.

@@ -16,6 +16,7 @@ const noBatch batchID = -1
 type batch struct {
 	info  quorum.BatchInfo
 	value uint64
+	key   int    // 1 for key 0; 0: no client's
 	bytes []byte // on real disks
 }
 

@@ -26,6 +26,7 @@ func (w *world) plan() {
 	w.planSnapshot()
 	w.planObserverWipe()
 	w.planWrite()
+	w.planClients()
 	w.planFault()
 	w.planDescribe()
 	w.planChange()

@@ -79,7 +79,7 @@ func (w *world) transmit(n *node, e quorum.Send) {
 				return
 			}
 			w.replyTo++
-			w.calls[w.replyTo] = call{from: n.id, to: to.id, incarnation: life, correlation: e.Correlation, request: e.Message}
+			w.calls[w.replyTo] = call{from: n.id, to: to.id, incarnation: life, correlation: e.Correlation, request: e.Message, at: w.now}
 			to.step(quorum.Request{ReplyTo: w.replyTo, Listener: "CONTROLLER", Message: to.received(e.Message)})
 		})
 	}
@@ -125,6 +125,8 @@ func (w *world) answer(n *node, e quorum.Reply) {
 	}
 	delete(w.calls, e.ReplyTo)
 	w.check.reply(n, c.request, e.Message)
+	w.check.answerBears(n, c, e.Message)
+	n.noteServed(c, e.Message)
 	from := w.nodes[c.from]
 	if from.incarnation != c.incarnation || !from.up {
 		return

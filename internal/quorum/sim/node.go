@@ -40,6 +40,12 @@ type node struct {
 	member      bool                            // formatted with the 0-0 checkpoint of the initial voters
 	moved       int                             // its address changes with it
 
+	waiting     []waiting
+	follows     following
+	prospective time.Duration                       // since when
+	leads       time.Duration                       // since when
+	served      map[quorum.ReplicaKey]time.Duration // fetches came in
+
 	installing  bool
 	damaged     bool // the download has a flipped bit; damagedNext: so has the piece that just came
 	damagedNext bool
@@ -75,8 +81,10 @@ func (n *node) start() {
 	n.incarnation++
 	w.count("starts")
 	n.up, n.leaving, n.booted, n.frozenUntil = true, false, w.now, 0
+	n.dropClients()
 	n.accumulator, n.flushing, n.flushNext, n.installing = accumulator{}, false, nil, false
 	n.committed, n.verified, n.tickAt = -1, 0, 0
+	n.follows, n.prospective, n.leads, n.served = following{}, 0, 0, map[quorum.ReplicaKey]time.Duration{}
 	election, log, ok := n.open()
 	if !ok {
 		n.up = false
@@ -178,7 +186,11 @@ func (n *node) step(ev quorum.Event) {
 		}
 	}
 	w.check.afterStep(n)
+	w.check.watch(n, ev, before)
 	n.scheduleTick()
+	if w.afterEvent != nil {
+		w.afterEvent(n)
+	}
 }
 
 // later runs do in this life of the node, after a freeze if there is one.
@@ -258,13 +270,16 @@ func (n *node) carryOut(e quorum.Effect) {
 		n.carryOutSnapshot(e)
 	case quorum.Send:
 		w.check.send(n, e)
+		w.check.requestBears(n, e)
 		w.transmit(n, e)
 	case quorum.Reply:
 		w.answer(n, e)
 	case quorum.Committed:
 		w.check.commit(n, e.HighWatermark)
+		n.answerClients(e.HighWatermark)
 		w.strikeAfterCommit(n)
 	case quorum.LeaderChanged:
+		n.dropClients()
 		n.accumulator = accumulator{}
 		if int(e.LeaderID) == n.id {
 			n.accumulator = accumulator{open: true, epoch: e.Epoch, next: e.NextOffset}

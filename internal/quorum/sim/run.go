@@ -56,6 +56,7 @@ func RunOn(seed uint64, disk Disk, trace bool) (res Result) {
 	w.runUntil(w.now+healBound, w.converged())
 	w.requireConverged()
 	w.requireVotingLeader()
+	w.requireLinearizable()
 	res.Converged = w.now - w.s.faults
 	return res
 }

@@ -19,18 +19,23 @@ type world struct {
 	queue happenings
 	seq   uint64
 	steps int
+	// afterEvent, if set, is called after each.
+	afterEvent func(*node)
 
-	nodes    []*node
-	batches  []batch
-	cut      map[[2]int]bool // one-way: messages from, to
-	calls    map[uint64]call // requests delivered and not answered
-	replyTo  uint64
-	healed   bool
-	values   uint64
-	happened map[string]int
-	real     bool // disks are
-	byBytes  map[string]batchID
-	sets     []quorum.VoterSet // in snapshots
+	nodes     []*node
+	batches   []batch
+	cut       map[[2]int]bool // one-way: messages from, to
+	calls     map[uint64]call // requests delivered and not answered
+	replyTo   uint64
+	healed    bool
+	values    uint64
+	happened  map[string]int
+	keys      []int // in play
+	histories []*history
+	opClock   int64
+	real      bool // disks are
+	byBytes   map[string]batchID
+	sets      []quorum.VoterSet // in snapshots
 
 	check *checker
 	trace *strings.Builder // nil: quiet
@@ -42,6 +47,7 @@ type call struct {
 	incarnation int // of from
 	correlation uint64
 	request     quorum.Message
+	at          time.Duration // when it came in
 }
 
 type happening struct {

@@ -1,0 +1,116 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
+)
+
+// Nobody is deposed while a majority fetches from him: that is what pre-votes are for (KIP-996), and check-quorum
+// (KIP-595) takes leadership only from those who lost their majority.
+
+// following is a follower's time with one leader, from the first fetch that was answered.
+type following struct {
+	leader quorum.LeaderAndEpoch
+	since  time.Duration
+}
+
+// checkQuorum is how long a leader without fetches from a majority goes on, less than that by any clock.
+const checkQuorum = 2900 * time.Millisecond
+
+// watch follows a step.
+func (c *checker) watch(n *node, ev quorum.Event, before quorum.Status) {
+	w, after := c.w, n.q.Status()
+	at := quorum.LeaderAndEpoch{LeaderID: after.LeaderID, Epoch: after.Epoch}
+	switch {
+	case after.Role != quorum.Follower:
+		n.follows = following{}
+	case n.follows.leader != at:
+		if fetched(ev) {
+			n.follows = following{at, w.now}
+		} else {
+			n.follows = following{}
+		}
+	}
+	if before.Role != after.Role {
+		switch after.Role {
+		case quorum.Prospective:
+			n.prospective = w.now
+		case quorum.Leader:
+			n.leads = w.now
+		case quorum.Candidate:
+			if before.Role == quorum.Prospective && after.Epoch == before.Epoch+1 {
+				c.mayCampaign(n, before)
+			}
+		case quorum.Resigned:
+			if _, tick := ev.(quorum.Tick); tick && before.Role == quorum.Leader && !n.leaving {
+				c.mayResign(n, before)
+			}
+		}
+	}
+}
+
+func fetched(ev quorum.Event) bool {
+	r, ok := ev.(quorum.Response)
+	if !ok {
+		return false
+	}
+	f, ok := r.Message.(*quorum.FetchResponse)
+	return ok && f.TopError == quorum.NoError && f.Error == quorum.NoError
+}
+
+// mayCampaign: of the voters whose pre-votes made n a candidate, one at least did not fetch from the leader then. Voters that
+// know no pre-votes prove nothing, nor do sets of voters that differ.
+func (c *checker) mayCampaign(n *node, before quorum.Status) {
+	w := c.w
+	if w.s.oldPeers > 0 || w.s.changes {
+		return
+	}
+	l := w.leader()
+	if l == nil || l == n || l.leads >= n.prospective || l.q.Status().Epoch > before.Epoch {
+		return
+	}
+	s := l.q.Status()
+	at := quorum.LeaderAndEpoch{LeaderID: quorum.NodeID(l.id), Epoch: s.Epoch}
+	content := 0
+	for _, v := range s.Voters.Voters() {
+		o := w.nodes[v.Key.ID]
+		if o == l || o != n && o.up && s.Voters.Contains(o.key()) && o.follows.leader == at && o.follows.since < n.prospective {
+			content++
+		}
+	}
+	if content >= s.Voters.Majority() {
+		c.fail("n%d becomes candidate of epoch %d, though %d of %d voters have been fetching from n%d, leader of epoch %d, since before it asked for pre-votes",
+			n.id, before.Epoch+1, content, s.Voters.Len(), l.id, s.Epoch)
+	}
+}
+
+// mayResign: a leader whose majority fetched lately has no reason to.
+func (c *checker) mayResign(n *node, before quorum.Status) {
+	if c.w.s.changes {
+		return
+	}
+	lately := 0
+	for _, v := range before.Voters.Voters() {
+		if int(v.Key.ID) == n.id || n.served[v.Key] > max(c.w.now-checkQuorum, n.leads) {
+			lately++
+		}
+	}
+	if lately >= before.Voters.Majority() {
+		c.fail("n%d resigns in epoch %d, though %d of %d voters fetched in the last %s", n.id, before.Epoch, lately, before.Voters.Len(), checkQuorum)
+	}
+}
+
+// noteServed: a fetch that was answered with success, from when it came in.
+func (n *node) noteServed(to call, m quorum.Message) {
+	switch req := to.request.(type) {
+	case *quorum.FetchRequest:
+		if r := m.(*quorum.FetchResponse); r.Error == quorum.NoError && r.Diverging == nil && r.Snapshot == nil {
+			n.served[req.Replica] = max(n.served[req.Replica], to.at)
+		}
+	case *quorum.FetchSnapshotRequest:
+		if m.(*quorum.FetchSnapshotResponse).Error == quorum.NoError {
+			n.served[req.Replica] = max(n.served[req.Replica], to.at)
+		}
+	}
+}
