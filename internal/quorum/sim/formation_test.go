@@ -68,7 +68,7 @@ func forming(seed uint64, voters, k int, own bool) (events int, err error) {
 // again as the same initial voter. No two leaders lead an epoch, nothing that was committed is lost, and the quorum forms.
 // SIM_EVERY=1 takes every event, own and others' disks, of 16 runs; the short run a sample.
 func TestDiskLostAtEveryEventOfFormation(t *testing.T) {
-	seeds, step := uint64(8), 7
+	seeds, step := uint64(8), 23
 	if os.Getenv("SIM_EVERY") != "" {
 		seeds, step = 16, 1
 	}
