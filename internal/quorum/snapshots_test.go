@@ -313,11 +313,11 @@ func TestInstallOutlivesTheLeader(t *testing.T) {
 	require.Equal(t, Follower, q.role)
 	require.Greater(t, q.Deadline(), Instant(time.Minute))
 	vote := &VoteRequest{Voter: NoReplica, Candidate: ReplicaKey{3, uuid.UUID{3}}, Epoch: 6, LastOffsetEpoch: 3, LastOffset: 40}
-	fx = q.Step(Instant(time.Minute)+1, Request{ReplyTo: 9, Message: vote})
+	fx = q.Step(time.Minute+1, Request{ReplyTo: 9, Message: vote})
 	require.Empty(t, effectsOf[AbandonSnapshot](fx))
-	fx = q.Step(Instant(time.Minute)+2, ElectionPersisted{Seq: effectsOf[PersistElection](fx)[0].Seq})
+	fx = q.Step(time.Minute+2, ElectionPersisted{Seq: effectsOf[PersistElection](fx)[0].Seq})
 	require.True(t, effectsOf[Reply](fx)[0].Message.(*VoteResponse).Granted, "by the log that it ever acknowledged")
-	fx = q.Step(Instant(time.Minute)+3, SnapshotInstalled{Token: 1, OK: true, Size: 20})
+	fx = q.Step(time.Minute+3, SnapshotInstalled{Token: 1, OK: true, Size: 20})
 	require.Equal(t, []Committed{{60}}, effectsOf[Committed](fx))
 	require.Equal(t, Offset(60), q.Status().LogEndOffset)
 }

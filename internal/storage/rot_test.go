@@ -18,7 +18,7 @@ func TestRottenEpochRefuses(t *testing.T) {
 		xor   byte // of the epoch's last byte
 		error string
 	}{
-		"lower than before":               {5, 4 ^ 0, "leader epoch 0 at offset 10 after epoch 4"},
+		"lower than before":               {5, 4, "leader epoch 0 at offset 10 after epoch 4"},
 		"of no epoch that was":            {5, 4 ^ 5, "leader-epoch-checkpoint has 4 there"},
 		"of the next epoch":               {7, 4 ^ 6, "leader-epoch-checkpoint has 4 there"},
 		"first of an epoch, of the last":  {4, 4 ^ 1, "leader-epoch-checkpoint has 4 there"},

@@ -93,16 +93,16 @@ func TestSilentMembersAreRemovedInTime(t *testing.T) {
 			on(fmt.Sprint(i), func(_ *shard, e *entry) { n = len(e.Members) })
 			return n
 		}
-		time.Sleep(9 * time.Second)
+		time.Sleep(9 * time.Second) //nolint:forbidigo // virtual time
 		for i := 0; i < groups; i += 2 {
 			on(fmt.Sprint(i), func(_ *shard, e *entry) { require.NoError(t, e.Heartbeat(c.now(), "m", nil, e.Generation)) })
 		}
 		for i := range groups {
 			require.Equal(t, 1, members(i), "group %d after 9 s", i)
 		}
-		time.Sleep(500 * time.Millisecond) // between what happens at whole seconds
+		time.Sleep(500 * time.Millisecond) //nolint:forbidigo // virtual time; between what happens at whole seconds
 		for s := 10; s <= 26; s++ {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // virtual time
 			for i := range groups {
 				gone := session(i)
 				if i%2 == 0 {
