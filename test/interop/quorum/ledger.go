@@ -18,6 +18,7 @@ type ledger struct {
 	quiet sync.Mutex // held while a write is under way, and by hold
 	mu    sync.Mutex
 	acked []string
+	addrs []string // of the voters
 }
 
 // hold waits for the write under way and keeps the next one back until release.
@@ -32,12 +33,23 @@ const (
 
 func (w *world) openLedger() {
 	w.ledger = &ledger{w: w, done: make(chan struct{})}
-	var addrs []string
-	for _, n := range w.voters {
-		addrs = append(addrs, n.addr())
-	}
 	w.ledger.ends.Add(1)
-	go w.ledger.run(addrs)
+	w.votersMoved()
+	go w.ledger.run()
+}
+
+// votersMoved tells the ledger where the voters are.
+func (w *world) votersMoved() {
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	w.ledger.addrs = w.bootstrap()
+}
+
+// addr is one of the voters' addresses, another for each attempt that failed.
+func (l *ledger) addr(attempt int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.addrs[attempt%len(l.addrs)]
 }
 
 // stop ends the writing and waits for it; it may be called twice.
@@ -56,7 +68,7 @@ func (l *ledger) count() int {
 	return len(l.acked)
 }
 
-func (l *ledger) run(addrs []string) {
+func (l *ledger) run() {
 	defer l.ends.Done()
 	tick := time.NewTicker(ledgerTick)
 	defer tick.Stop()
@@ -68,7 +80,7 @@ func (l *ledger) run(addrs []string) {
 		}
 		user := fmt.Sprintf("ledger-%05d", i)
 		l.quiet.Lock()
-		err := setQuota(addrs[at], user, float64(i+1))
+		err := setQuota(l.addr(at), user, float64(i+1))
 		l.quiet.Unlock()
 		if err == nil {
 			l.mu.Lock()
@@ -77,7 +89,7 @@ func (l *ledger) run(addrs []string) {
 			i++
 			continue
 		}
-		at = (at + 1) % len(addrs) // what came of it is unknown: the same entry is written again elsewhere
+		at++ // what came of it is unknown: the same entry is written again elsewhere
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kraft-dev/kraft-operator/internal/config"
+	"github.com/kraft-dev/kraft-operator/internal/storage"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
 
@@ -36,6 +37,8 @@ type node struct {
 	id        int32
 	kind      kind
 	broker    bool // else a controller
+	joins     bool // a controller that is formatted without voters
+	autoJoins bool // and asks to vote by itself
 	directory uuid.UUID
 	port      int // of its one listener
 	httpPort  int
@@ -97,6 +100,14 @@ func (n *node) settings() map[string]string {
 		config.GroupInitialRebalanceDelayMs: "0",
 		"broker.session.timeout.ms":         "60000", // brokers on paper send one heartbeat
 	}
+	maps.Copy(props, n.w.extra)
+	if n.w.static {
+		delete(props, config.QuorumBootstrapServers)
+		props[config.QuorumVoters] = n.w.staticVoters()
+	}
+	if n.autoJoins {
+		props[config.QuorumAutoJoin] = "true"
+	}
 	if n.broker {
 		props[config.ProcessRoles] = "broker"
 		props[config.Listeners] = "INTERNAL://" + n.addr()
@@ -118,7 +129,7 @@ func (n *node) writeConfig() string {
 			config.KraftHTTPListener: fmt.Sprintf("127.0.0.1:%d", n.httpPort),
 			config.KraftClusterID:    n.w.clusterID,
 		})
-		if !n.broker {
+		if !n.broker && !n.joins && !n.w.static {
 			props[config.KraftInitialControllers] = n.w.initialControllers()
 		}
 	case javaKind:
@@ -133,20 +144,22 @@ func (n *node) writeConfig() string {
 
 // format formats the disk with the present kind's own means.
 func (n *node) format() {
-	file := n.writeConfig()
-	if n.kind == goKind {
-		args := []string{n.w.h.kraftd, "format", "--config", file, "--cluster-id", n.w.clusterID}
-		if !n.broker {
-			args = append(args, "--initial-controllers", n.w.initialControllers())
-		}
-		n.w.h.tool(args...)
-		return
-	}
-	args := []string{"format", "--config", file, "--cluster-id", n.w.clusterID}
-	if !n.broker {
+	args := []string{"format", "--config", n.writeConfig(), "--cluster-id", n.w.clusterID}
+	switch {
+	case n.w.static:
+	case n.joins:
+		args = append(args, "--no-initial-controllers")
+	case !n.broker:
 		args = append(args, "--initial-controllers", n.w.initialControllers())
 	}
-	n.w.h.kafkaTool("kafka.tools.StorageTool", args...)
+	if n.kind == goKind {
+		n.w.h.tool(append([]string{n.w.h.kraftd}, args...)...)
+	} else {
+		n.w.h.kafkaTool("kafka.tools.StorageTool", args...)
+	}
+	meta, err := storage.ReadMetaProperties(storage.OS(), n.data())
+	need(err, "the disk of %s", n)
+	n.directory = meta.DirectoryID
 }
 
 // start starts the node and waits for nothing.

@@ -16,24 +16,42 @@ var knownLines string
 
 // scenario is a world and what happens in it after the common part.
 type scenario struct {
-	name  string
-	kinds []kind
-	then  func(*world)
+	name   string
+	kinds  []kind
+	then   func(*world)
+	extra  map[string]string // settings of all nodes
+	static bool              // controller.quorum.voters, kraft.version 0
 }
 
 var scenarios = []scenario{
-	{"3 Java", []kind{javaKind, javaKind, javaKind}, (*world).brokerAmongJava},
-	{"1 Go + 2 Java", []kind{goKind, javaKind, javaKind}, func(w *world) {
+	{name: "3 Java", kinds: []kind{javaKind, javaKind, javaKind}, then: (*world).brokerAmongJava},
+	{name: "1 Go + 2 Java", kinds: []kind{goKind, javaKind, javaKind}, then: func(w *world) {
 		w.replays(javaKind)
 		w.swaps()
 	}},
-	{"2 Go + 1 Java", []kind{goKind, goKind, javaKind}, func(w *world) {
+	{name: "2 Go + 1 Java", kinds: []kind{goKind, goKind, javaKind}, then: func(w *world) {
 		w.replays(goKind)
 		w.follows(javaKind, goKind)
 		w.follows(goKind, javaKind)
 		w.toolsRead()
 	}},
-	{"3 Go + 2 Java", []kind{goKind, goKind, goKind, javaKind, javaKind}, func(w *world) {
+	{name: "2 Go + 1 Java with snapshots", kinds: []kind{goKind, goKind, javaKind}, extra: map[string]string{
+		"metadata.log.max.record.bytes.between.snapshots": "100000",
+	}, then: func(w *world) {
+		for _, leader := range []kind{goKind, javaKind} {
+			w.joinsAndLeaves(leader.other(), leader)
+			w.joinsByItself(leader.other(), leader)
+			w.moves(leader.other(), leader)
+			w.leaderLeaves(leader)
+		}
+		w.swaps()
+		w.toolsReadSnapshot()
+	}},
+	{name: "1 Go + 2 Java, static", kinds: []kind{goKind, javaKind, javaKind}, static: true, then: func(w *world) {
+		w.acceptsUpdates()
+		w.upgrades()
+	}},
+	{name: "3 Go + 2 Java", kinds: []kind{goKind, goKind, goKind, javaKind, javaKind}, then: func(w *world) {
 		w.probes(goKind)
 		w.probes(javaKind)
 		w.check("kraft.version is in ApiVersions v4 of every controller, as the add-voter probe needs it", w.requireKRaftVersion)
@@ -47,7 +65,7 @@ var scenarios = []scenario{
 func (h *harness) world(s scenario) {
 	fmt.Fprintf(h.out, "-- %s\n", s.name)
 	var w *world
-	if err := try(func() { w = h.newWorld(s.name, s.kinds...) }); err != nil {
+	if err := try(func() { w = h.newWorld(s) }); err != nil {
 		h.check(s.name+": is formatted", func() { need(err, "format") })
 		return
 	}
@@ -92,7 +110,7 @@ func (w *world) replicates() {
 	s := w.caughtUp()
 	want(len(s.voters) == len(w.voters), "%d voters", len(s.voters))
 	for _, n := range w.voters {
-		want(s.voters[n.id] == n.directory, "%s has directory id %s, the leader says %s", n, n.directory, s.voters[n.id])
+		want(w.static || s.voters[n.id] == n.directory, "%s has directory id %s, the leader says %s", n, n.directory, s.voters[n.id])
 		want(s.endpoints[n.id] == "CONTROLLER://"+n.addr(), "%s is at %s, the leader says %s", n, n.addr(), s.endpoints[n.id])
 	}
 }

@@ -50,6 +50,33 @@ func (w *world) toolsRead() {
 	})
 }
 
+// toolsReadSnapshot lets the same tools read a snapshot that a Go node made.
+func (w *world) toolsReadSnapshot() {
+	var file string
+	if !w.check("a Go node has made a snapshot", func() {
+		n := w.of(goKind)[0]
+		name := newestSnapshot(n)
+		want(name != "", "%s has none", n)
+		data, err := os.ReadFile(filepath.Join(n.metadataLog(), name))
+		need(err, "read it")
+		file = filepath.Join(w.dir, "copy", name)
+		need(os.MkdirAll(filepath.Dir(file), 0o755), "copy")
+		need(os.WriteFile(file, data, 0o600), "copy")
+	}) {
+		return
+	}
+	w.check("DumpLogSegments reads a Go node's snapshot, header, voters and footer included", func() {
+		out := w.h.kafkaTool("org.apache.kafka.tools.DumpLogSegments", "--cluster-metadata-decoder", "--files", file)
+		for _, kind := range []string{"SnapshotHeader", "KRaftVersion", "KRaftVoters", "FEATURE_LEVEL_RECORD", "CLIENT_QUOTA_RECORD", "REGISTER_CONTROLLER_RECORD", "SnapshotFooter"} {
+			want(strings.Contains(out, kind), "no %s", kind)
+		}
+		want(!strings.Contains(out, "isvalid: false"), "an invalid batch")
+	})
+	w.check("the metadata shell reads a Go node's snapshot", func() {
+		w.h.shell(file, map[string]string{"cat /image/features/metadataVersion": "4.3-IV0", "ls /image/cluster": "controllers"})
+	})
+}
+
 // shell asks Apache Kafka's metadata shell about a file until every command printed what is expected of it: it takes commands before it
 // has read the file to its end.
 func (h *harness) shell(file string, expected map[string]string) {

@@ -30,6 +30,8 @@ type world struct {
 	name      string
 	dir       string
 	clusterID string
+	extra     map[string]string // settings of all nodes
+	static    bool              // controller.quorum.voters, kraft.version 0
 	voters    []*node
 	brokers   []*node
 	gone      []*node // brokers that left
@@ -37,12 +39,13 @@ type world struct {
 	ledger    *ledger
 }
 
-// newWorld makes a formatted quorum whose voters have these kinds, ids from 1 in this order. Nothing runs yet.
-func (h *harness) newWorld(name string, kinds ...kind) *world {
+// newWorld makes the formatted quorum of a scenario, ids from 1. Nothing runs yet.
+func (h *harness) newWorld(s scenario) *world {
 	id, err := uuid.New(rand.Reader)
 	need(err, "cluster id")
-	w := &world{h: h, name: name, dir: filepath.Join(h.dir, strings.NewReplacer(" ", "", "+", "-").Replace(name)), clusterID: id.String()}
-	for i, k := range kinds {
+	dir := filepath.Join(h.dir, strings.NewReplacer(" ", "", "+", "-", ",", "-").Replace(s.name))
+	w := &world{h: h, name: s.name, dir: dir, clusterID: id.String(), extra: s.extra, static: s.static}
+	for i, k := range s.kinds {
 		w.voters = append(w.voters, w.newNode(int32(i+1), k))
 	}
 	for _, n := range w.voters {
@@ -65,6 +68,15 @@ func (w *world) bootstrap() (servers []string) {
 		servers = append(servers, n.addr())
 	}
 	return servers
+}
+
+// staticVoters is controller.quorum.voters.
+func (w *world) staticVoters() string {
+	var all []string
+	for _, n := range w.voters {
+		all = append(all, fmt.Sprintf("%d@%s", n.id, n.addr()))
+	}
+	return strings.Join(all, ",")
 }
 
 func (w *world) initialControllers() string {

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// bootstrapCheckpoint is the snapshot that formatting writes; it is never fetched.
+const bootstrapCheckpoint = "00000000000000000000-0000000000.checkpoint"
+
+// joinsAndLeaves lets a controller of one kind join a quorum under a leader of the other kind: it observes, from the leader's snapshot on,
+// is added by Apache Kafka's own command, and is removed by it.
+func (w *world) joinsAndLeaves(joiner, leader kind) {
+	n := w.newNode(int32(10+int(joiner)), joiner)
+	n.joins = true
+	what := fmt.Sprintf("a %s controller under a %s leader ", joiner, leader)
+	if !w.check(what+"fetches its snapshot and follows it", func() {
+		s := w.lead(leader)
+		if newestSnapshot(s.leader) == "" {
+			w.writeMany(s.leader)
+		}
+		eventually(electsWithin, fmt.Sprintf("%s makes a snapshot", s.leader), func() error {
+			if newestSnapshot(s.leader) == "" {
+				return errors.New("none yet")
+			}
+			return nil
+		})
+		n.format()
+		w.brokers = append(w.brokers, n) // an observer so far
+		n.start()
+		w.caughtUp()
+		w.requireSameSnapshot(n, s.leader)
+	}) {
+		return
+	}
+	defer func() {
+		w.brokers = slices.DeleteFunc(w.brokers, func(b *node) bool { return b == n })
+		w.gone = append(w.gone, n)
+	}()
+	if w.check(what+"is added by MetadataQuorumCommand", func() {
+		s := w.lead(leader)
+		w.quorumCommand(s, "--command-config", n.writeConfig(), "add-controller")
+		eventually(electsWithin, fmt.Sprintf("%s votes", n), func() error { return w.votes(n, true) })
+		w.caughtUp()
+		w.writesGoOn()
+	}) {
+		w.check(what+"is removed by MetadataQuorumCommand", func() {
+			s := w.lead(leader)
+			w.quorumCommand(s, "remove-controller", "--controller-id", fmt.Sprint(n.id), "--controller-directory-id", n.directory.String())
+			eventually(electsWithin, fmt.Sprintf("%s observes", n), func() error { return w.votes(n, false) })
+			w.caughtUp()
+			w.writesGoOn()
+		})
+	}
+	w.check(what+"leaves in order", n.stop)
+}
+
+// quorumCommand runs Apache Kafka's command for the quorum at the leader.
+func (w *world) quorumCommand(s *quorumState, args ...string) string {
+	return w.h.kafkaTool("org.apache.kafka.tools.MetadataQuorumCommand", append([]string{"--bootstrap-controller", s.leader.addr()}, args...)...)
+}
+
+// votes tells whether the leader counts a node among the voters, with its directory id, as expected.
+func (w *world) votes(n *node, expected bool) error {
+	s, err := w.state()
+	if err != nil {
+		return err
+	}
+	if directory, votes := s.voters[n.id]; votes != expected || (votes && directory != n.directory) {
+		return fmt.Errorf("voters of %s: %v", s.leader, s.voters)
+	}
+	return nil
+}
+
+// newestSnapshot is the file name of a node's newest snapshot, "" if it has none but the one of formatting.
+func newestSnapshot(n *node) string {
+	files, err := filepath.Glob(filepath.Join(n.metadataLog(), "*.checkpoint"))
+	need(err, "the snapshots of %s", n)
+	slices.Sort(files)
+	if len(files) == 0 || filepath.Base(files[len(files)-1]) == bootstrapCheckpoint {
+		return ""
+	}
+	return filepath.Base(files[len(files)-1])
+}
+
+// requireSameSnapshot: a node's log begins at a snapshot that is byte for byte the other's.
+func (w *world) requireSameSnapshot(n, of *node) {
+	segments, err := filepath.Glob(filepath.Join(n.metadataLog(), "*.log"))
+	need(err, "the log of %s", n)
+	slices.Sort(segments)
+	start := strings.TrimSuffix(filepath.Base(segments[0]), ".log")
+	want(start != "00000000000000000000", "%s has fetched the log from offset 0", n)
+	files, err := filepath.Glob(filepath.Join(n.metadataLog(), start+"-*.checkpoint"))
+	need(err, "the snapshots of %s", n)
+	want(len(files) == 1, "%s has %d snapshots at the start of its log, %s", n, len(files), start)
+	mine, err := os.ReadFile(files[0])
+	need(err, "the snapshot of %s", n)
+	theirs, err := os.ReadFile(filepath.Join(of.metadataLog(), filepath.Base(files[0])))
+	need(err, "the snapshot of %s", of)
+	want(bytes.Equal(mine, theirs), "%s of %s and %s differ", filepath.Base(files[0]), n, of)
+}
+
+// moves lets a voter of one kind come back at another address: it tells the leader, of the other kind, who writes it down.
+func (w *world) moves(voter, leader kind) {
+	w.check(fmt.Sprintf("a %s voter that moved tells a %s leader by UpdateRaftVoter", voter, leader), func() {
+		w.lead(leader)
+		n := w.of(voter)[0]
+		n.stop()
+		n.port = w.h.port()
+		n.start()
+		w.votersMoved()
+		eventually(electsWithin, "the new address is known", func() error {
+			s, err := w.state()
+			if err == nil && s.endpoints[n.id] != "CONTROLLER://"+n.addr() {
+				err = fmt.Errorf("%s says %s", s.leader, s.endpoints[n.id])
+			}
+			return err
+		})
+		w.caughtUp()
+		w.writesGoOn()
+	})
+}
+
+// joinsByItself lets a controller of one kind with controller.quorum.auto.join.enable become a voter under a leader of the other kind,
+// then with an empty disk in place of its own.
+func (w *world) joinsByItself(joiner, leader kind) {
+	n := w.newNode(int32(20+int(joiner)), joiner)
+	n.joins, n.autoJoins = true, true
+	what := fmt.Sprintf("a %s controller under a %s leader ", joiner, leader)
+	join := func() {
+		w.lead(leader)
+		n.format()
+		n.start()
+		eventually(electsWithin, fmt.Sprintf("%s votes", n), func() error { return w.votes(n, true) })
+		w.caughtUp()
+	}
+	defer func() { w.gone = append(w.gone, n) }()
+	if !w.check(what+"joins by itself", join) {
+		return
+	}
+	w.check(what+"whose disk was replaced takes its own place", func() {
+		n.stop()
+		need(os.RemoveAll(n.data()), "a new disk for %s", n)
+		before := n.directory
+		join()
+		want(n.directory != before, "%s has the directory id of its old disk", n)
+	})
+	w.check(what+"is removed when it is down", func() {
+		n.stop() // running, it would join again
+		s := w.lead(leader)
+		w.quorumCommand(s, "remove-controller", "--controller-id", fmt.Sprint(n.id), "--controller-directory-id", n.directory.String())
+		eventually(electsWithin, fmt.Sprintf("%s is no voter", n), func() error { return w.votes(n, false) })
+	})
+}
+
+// leaderLeaves removes the leader, which resigns when that is committed, and adds it again.
+func (w *world) leaderLeaves(leader kind) {
+	var left *node
+	if !w.check(fmt.Sprintf("a %s leader that is removed gives way", leader), func() {
+		s := w.lead(leader)
+		left = s.leader
+		w.quorumCommand(s, "remove-controller", "--controller-id", fmt.Sprint(left.id), "--controller-directory-id", left.directory.String())
+		eventually(electsWithin, "another leader", func() error {
+			now, err := w.state()
+			if err == nil && now.leader == left {
+				err = fmt.Errorf("%s leads", left)
+			}
+			return err
+		})
+		need(w.votes(left, false), "removed")
+		w.caughtUp()
+		w.writesGoOn()
+	}) {
+		return
+	}
+	w.check(fmt.Sprintf("and votes again when the next leader, %s or not, adds it", leader), func() {
+		w.quorumCommand(w.elected(), "--command-config", left.writeConfig(), "add-controller")
+		eventually(electsWithin, fmt.Sprintf("%s votes", left), func() error { return w.votes(left, true) })
+		w.caughtUp()
+	})
+}
