@@ -115,6 +115,22 @@ func readEntries(dir string, below int64) ([]entry, error) {
 	return out, nil
 }
 
+// history is all that a node knows of the metadata below an offset: the records of the snapshot that its log begins at, if it doesn't begin at
+// offset 0, and those of the log.
+func (n *node) history(below int64) (out []entry) {
+	entries, err := readEntries(n.metadataLog(), below)
+	need(err, "the log of %s", n)
+	if start := entries[0].offset; start > 0 {
+		files, err := filepath.Glob(filepath.Join(n.metadataLog(), fmt.Sprintf("%020d-*.checkpoint", start)))
+		need(err, "the snapshots of %s", n)
+		want(len(files) == 1, "%s has %d snapshots at the start of its log, %d", n, len(files), start)
+		for _, rec := range snapshotRecords(files[0]) {
+			out = append(out, entry{offset: start - 1, record: rec})
+		}
+	}
+	return append(out, entries...)
+}
+
 // logsOf reads the logs of the voters that run, up to the high watermark.
 func (w *world) logsOf(s *quorumState) map[int32][]record.Batch {
 	logs := map[int32][]record.Batch{}
@@ -140,23 +156,21 @@ func (w *world) requireSameLogs() {
 	}
 }
 
-// requireLedger gives up unless every acknowledged entry of the ledger is in every voter's log.
+// requireLedger gives up unless every acknowledged entry of the ledger is known to every voter.
 func (w *world) requireLedger(atLeast int) {
 	w.ledger.stop()
 	s := w.caughtUp()
 	acked := w.ledger.acked
 	want(len(acked) >= atLeast, "only %d writes were acknowledged", len(acked))
 	for _, n := range w.voters {
-		entries, err := readEntries(n.metadataLog(), s.highWatermark)
-		need(err, "the log of %s", n)
 		users := map[string]bool{}
-		for _, e := range entries {
+		for _, e := range n.history(s.highWatermark) {
 			if q, ok := e.record.(*metadata.ClientQuotaRecord); ok && len(q.Entity) == 1 && q.Entity[0].EntityName != nil {
 				users[*q.Entity[0].EntityName] = true
 			}
 		}
 		for _, user := range acked {
-			want(users[user], "%s: acknowledged, and not in the log of %s", user, n)
+			want(users[user], "%s: acknowledged, and neither in the log nor in the snapshot of %s", user, n)
 		}
 	}
 }

@@ -16,14 +16,24 @@ type ledger struct {
 	ends sync.WaitGroup
 
 	quiet sync.Mutex // held while a write is under way, and by hold
+	holds int
 	mu    sync.Mutex
 	acked []string
 	addrs []string // of the voters
 }
 
-// hold waits for the write under way and keeps the next one back until release.
-func (l *ledger) hold()    { l.quiet.Lock() }
-func (l *ledger) release() { l.quiet.Unlock() }
+// hold waits for the write under way and keeps the next one back until as many calls of release. Both are for the main goroutine.
+func (l *ledger) hold() {
+	if l.holds++; l.holds == 1 {
+		l.quiet.Lock()
+	}
+}
+
+func (l *ledger) release() {
+	if l.holds--; l.holds == 0 {
+		l.quiet.Unlock()
+	}
+}
 
 // One write each ledgerTick at most, which gets ledgerPatience to be answered: a paused node never answers.
 const (

@@ -28,6 +28,9 @@ func (k kind) String() string { return [...]string{"Go", "Java"}[k] }
 
 func (k kind) other() kind { return 1 - k }
 
+// snapshotBytes is the setting that makes snapshots often.
+const snapshotBytes = "metadata.log.max.record.bytes.between.snapshots"
+
 // endsWithin bounds an orderly end: Apache Kafka gives its raft layer 5 s of it.
 const endsWithin = 60 * time.Second
 
@@ -40,8 +43,9 @@ type node struct {
 	joins     bool // a controller that is formatted without voters
 	autoJoins bool // and asks to vote by itself
 	directory uuid.UUID
-	port      int // of its one listener
+	port      int // of its listener
 	httpPort  int
+	tokenPort int // of a Java controller's second listener
 	proc      *process
 	starts    int
 	logs      []string // of all its processes, Java's apart
@@ -134,7 +138,10 @@ func (n *node) writeConfig() string {
 		}
 	case javaKind:
 		props["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
-		props["super.users"] = "User:ANONYMOUS"
+		props["super.users"] = "User:ANONYMOUS;User:" + tokenOwner
+		if !n.broker {
+			n.addTokenListener(props)
+		}
 		props["advertised.listeners"] = props[config.Listeners]
 	}
 	need(os.MkdirAll(n.dir(), 0o755), "make %s", n.dir())
@@ -180,12 +187,17 @@ func (n *node) start() {
 	n.w.procs = append(n.w.procs, p)
 }
 
-// stop ends the node in order.
+// stop ends the node in order. The ledger rests while a JVM ends: under load it trips over itself more often (closedUnderReader).
 func (n *node) stop() {
-	if n.up() {
-		n.resume()
-		n.proc.stop(endsWithin)
+	if !n.up() {
+		return
 	}
+	n.resume()
+	if n.kind == javaKind && n.w.ledger != nil {
+		n.w.ledger.hold()
+		defer n.w.ledger.release()
+	}
+	n.proc.stop(endsWithin)
 }
 
 // kill is kill -9.

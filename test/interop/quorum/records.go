@@ -60,7 +60,7 @@ func (w *world) replays(leader kind) {
 	sub := &subject{w: w, leader: leader, topic: "of-" + leader.String(), first: int32(500 + 10*int(leader)), epochs: map[int32]int64{}}
 	rows := recordKinds
 	if leader == javaKind {
-		rows = append(append([]recordKind{}, rows...), aclKind)
+		rows = append(append([]recordKind{}, rows...), aclKind, tokenKind)
 	}
 	wrote := map[string]error{}
 	for _, row := range rows {

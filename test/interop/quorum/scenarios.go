@@ -25,8 +25,9 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{name: "3 Java", kinds: []kind{javaKind, javaKind, javaKind}, then: (*world).brokerAmongJava},
-	{name: "1 Go + 2 Java", kinds: []kind{goKind, javaKind, javaKind}, then: func(w *world) {
+	{name: "1 Go + 2 Java", kinds: []kind{goKind, javaKind, javaKind}, extra: map[string]string{snapshotBytes: "20000"}, then: func(w *world) {
 		w.replays(javaKind)
+		w.check("every node's snapshot is what the log before it amounts to", w.requireTrueSnapshots)
 		w.swaps()
 	}},
 	{name: "2 Go + 1 Java", kinds: []kind{goKind, goKind, javaKind}, then: func(w *world) {
@@ -35,9 +36,7 @@ var scenarios = []scenario{
 		w.follows(goKind, javaKind)
 		w.toolsRead()
 	}},
-	{name: "2 Go + 1 Java with snapshots", kinds: []kind{goKind, goKind, javaKind}, extra: map[string]string{
-		"metadata.log.max.record.bytes.between.snapshots": "100000",
-	}, then: func(w *world) {
+	{name: "2 Go + 1 Java with snapshots", kinds: []kind{goKind, goKind, javaKind}, extra: map[string]string{snapshotBytes: "100000"}, then: func(w *world) {
 		for _, leader := range []kind{goKind, javaKind} {
 			w.joinsAndLeaves(leader.other(), leader)
 			w.joinsByItself(leader.other(), leader)

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 )
-
-// bootstrapCheckpoint is the snapshot that formatting writes; it is never fetched.
-const bootstrapCheckpoint = "00000000000000000000-0000000000.checkpoint"
 
 // joinsAndLeaves lets a controller of one kind join a quorum under a leader of the other kind: it observes, from the leader's snapshot on,
 // is added by Apache Kafka's own command, and is removed by it.
@@ -75,34 +69,6 @@ func (w *world) votes(n *node, expected bool) error {
 		return fmt.Errorf("voters of %s: %v", s.leader, s.voters)
 	}
 	return nil
-}
-
-// newestSnapshot is the file name of a node's newest snapshot, "" if it has none but the one of formatting.
-func newestSnapshot(n *node) string {
-	files, err := filepath.Glob(filepath.Join(n.metadataLog(), "*.checkpoint"))
-	need(err, "the snapshots of %s", n)
-	slices.Sort(files)
-	if len(files) == 0 || filepath.Base(files[len(files)-1]) == bootstrapCheckpoint {
-		return ""
-	}
-	return filepath.Base(files[len(files)-1])
-}
-
-// requireSameSnapshot: a node's log begins at a snapshot that is byte for byte the other's.
-func (w *world) requireSameSnapshot(n, of *node) {
-	segments, err := filepath.Glob(filepath.Join(n.metadataLog(), "*.log"))
-	need(err, "the log of %s", n)
-	slices.Sort(segments)
-	start := strings.TrimSuffix(filepath.Base(segments[0]), ".log")
-	want(start != "00000000000000000000", "%s has fetched the log from offset 0", n)
-	files, err := filepath.Glob(filepath.Join(n.metadataLog(), start+"-*.checkpoint"))
-	need(err, "the snapshots of %s", n)
-	want(len(files) == 1, "%s has %d snapshots at the start of its log, %s", n, len(files), start)
-	mine, err := os.ReadFile(files[0])
-	need(err, "the snapshot of %s", n)
-	theirs, err := os.ReadFile(filepath.Join(of.metadataLog(), filepath.Base(files[0])))
-	need(err, "the snapshot of %s", of)
-	want(bytes.Equal(mine, theirs), "%s of %s and %s differ", filepath.Base(files[0]), n, of)
 }
 
 // moves lets a voter of one kind come back at another address: it tells the leader, of the other kind, who writes it down.

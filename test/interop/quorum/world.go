@@ -57,7 +57,7 @@ func (h *harness) newWorld(s scenario) *world {
 func (w *world) newNode(id int32, k kind) *node {
 	directory, err := uuid.New(rand.Reader)
 	need(err, "directory id")
-	return &node{w: w, id: id, kind: k, directory: directory, port: w.h.port(), httpPort: w.h.port()}
+	return &node{w: w, id: id, kind: k, directory: directory, port: w.h.port(), httpPort: w.h.port(), tokenPort: w.h.port()}
 }
 
 // all are the voters, then the brokers, those that left too.
@@ -168,6 +168,9 @@ func (w *world) describe(n *node) (*quorumState, error) {
 	}
 	for _, node := range resp.Nodes {
 		for _, l := range node.Listeners {
+			if l.Name != "CONTROLLER" {
+				continue
+			}
 			s.endpoints[node.NodeID] = fmt.Sprintf("%s://%s:%d", l.Name, l.Host, l.Port)
 		}
 	}
