@@ -27,6 +27,8 @@ func TestKRaftCluster(t *testing.T) {
 	t.Run("the host's and a pod's clients work", clients)
 	t.Run("the active controller's pod is deleted", deleteActiveController)
 	t.Run("a broker's pod is deleted", deleteBroker)
+	t.Run("voters become five and three again, live", votersBothWays)
+	t.Run("a controller's lost disk is replaced", lostControllerDisk)
 	t.Run("brokers scale out and nobody is rolled", scaleOut)
 	t.Run("a static setting rolls every node, the active controller last", rollAll)
 	t.Run("a rollout to an image that does not exist stops, bears a drain and a lost node, and is mended", badImage)
