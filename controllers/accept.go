@@ -45,21 +45,10 @@ func (r *Reconciler) acceptSpec(ctx context.Context, s *scope) (ctrl.Result, err
 
 // holdBack edits s.spec to what is carried out and lists what isn't.
 func (s *scope) holdBack(last *v1alpha1.KRaftClusterSpec) {
-	st := &s.cluster.Status
-	if have, want := int32(len(st.InitialVoters)), voterCount(&s.spec); want != have {
-		field := "spec.quorum.voters"
-		if s.spec.Quorum.Voters == nil {
-			field = "spec.controllers.replicas"
-		}
-		s.hold(field, "VotersCannotChangeYet", "the quorum has %d voters and goes on with them; put back %d (more controllers can observe: set spec.quorum.voters to %d)", have, have, have)
-		s.spec.Quorum.Voters = &have
-		if n := int32(len(s.pool(poolControllers).NodeIDs)); n > 0 && field == "spec.controllers.replicas" {
-			s.spec.Controllers.Replicas = n
-		}
-	}
-	if n := int32(len(s.pool(poolControllers).NodeIDs)); s.spec.Controllers.Replicas < n {
-		s.hold("spec.controllers.replicas", "ControllersStay", "%d controllers hold the metadata and stay; put back %d", n, n)
-		s.spec.Controllers.Replicas = n
+	if n := int32(len(s.pool(poolControllers).NodeIDs)); s.combined() && s.spec.Controllers.Replicas < n {
+		s.hold("spec.controllers.replicas", "BrokersHoldReplicas", "combined nodes may hold replicas that would be lost: %d stay; put back %d", n, n)
+		voters := voterCount(&s.spec)
+		s.spec.Quorum.Voters, s.spec.Controllers.Replicas = &voters, n
 	}
 	if s.spec.Brokers != nil {
 		if n := int32(len(s.pool(poolBrokers).NodeIDs)); s.spec.Brokers.Replicas < n {

@@ -22,12 +22,16 @@ import (
 type Admin interface {
 	DescribeQuorum(ctx context.Context, controllers []string) (*admin.Quorum, error)
 	DescribeTopics(ctx context.Context, brokers []string) (*admin.Topics, error)
+	AddVoter(ctx context.Context, leader, clusterID string, v admin.Voter) error
+	RemoveVoter(ctx context.Context, leader, clusterID string, v admin.Voter) error
 }
 
 // How old an answer may be. Before a node is taken down it is asked again.
 const (
 	freshWhileBusy = 250 * time.Millisecond
 	freshWhenIdle  = 5 * time.Second
+	// movesWithin: a high watermark that stood for longer, below the end of the log, doesn't move.
+	movesWithin = 5 * time.Second
 	// shownFor is how long the last good answer is shown in status when a later question isn't answered, or by nobody
 	// who leads: an election or a slow answer doesn't flip conditions. Decisions never rest on it.
 	shownFor = 10 * time.Second
@@ -44,6 +48,13 @@ type view struct {
 	topics   *plan.Partitions
 	quorumAt time.Time
 	topicsAt time.Time
+
+	// set is the voters as seen last and by which leader epoch, end the leader's log end offset when they were first
+	// seen; highWatermark moved last at movedAt.
+	set           string
+	end           int64
+	highWatermark int64
+	movedAt       time.Time
 
 	goodQuorum   *plan.Quorum
 	goodTopics   *plan.Partitions
@@ -77,6 +88,7 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 		if addrs := s.addresses(labelController, controllerPort); len(addrs) > 0 {
 			if q, err := r.Admin.DescribeQuorum(ctx, addrs); err == nil {
 				v.quorum = planQuorum(q)
+				v.follow(v.quorum, now)
 			}
 		}
 	}
@@ -90,6 +102,30 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 	}
 	s.quorum, s.topics = v.quorum, v.topics
 	v.show(s, r.Now())
+}
+
+// follow compares an answer with those before: whether its set of voters is committed, and the high watermark moves.
+func (v *view) follow(q *plan.Quorum, now time.Time) {
+	if q.Leader < 0 {
+		return
+	}
+	end, leads := int64(-1), false
+	set := fmt.Sprint(q.Epoch)
+	for _, r := range q.Voters {
+		set += fmt.Sprintf(",%d@%s", r.ID, r.DirectoryID)
+		if r.ID == q.Leader {
+			end, leads = r.LogEndOffset, true
+		}
+	}
+	if set != v.set {
+		v.set, v.end = set, end
+	}
+	if q.HighWatermark > v.highWatermark {
+		v.movedAt = now
+	}
+	v.highWatermark = q.HighWatermark
+	q.Settled = leads && q.HighWatermark >= v.end
+	q.Moves = leads && (q.HighWatermark >= end || now.Sub(v.movedAt) < movesWithin)
 }
 
 // show gives status the last good answers, while they are fresh enough.

@@ -82,7 +82,7 @@ func (s *scope) takeIdentity(id plan.Identity) {
 		if c.NodeID >= firstBroker {
 			pool = s.pool(poolBrokers)
 		}
-		if c.NodeID >= 0 {
+		if c.NodeID >= 0 && !c.Left {
 			pool.NodeIDs = insert(pool.NodeIDs, c.NodeID)
 		}
 	}

@@ -32,7 +32,7 @@ import (
 // +kubebuilder:rbac:groups=kraft.dev,resources=kraftclusters,verbs=get;list;watch
 // +kubebuilder:rbac:groups=kraft.dev,resources=kraftclusters/status,verbs=get;update
 // +kubebuilder:rbac:groups=kraft.dev,resources=kraftclusters/finalizers,verbs=update
-// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods/eviction,verbs=create
@@ -104,6 +104,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		r.hurryStarts,
 		r.ensureClaims,
 		r.ensureBudgets,
+		r.removeLeft,
+		r.changeVoters,
 		r.rollOne,
 		r.tidy,
 	)

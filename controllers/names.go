@@ -33,6 +33,7 @@ const (
 	annotationDirectoryID   = "kraft.dev/directory-id"
 	annotationInitialVoters = "kraft.dev/initial-voters" // id@directoryId,…
 	annotationFormed        = "kraft.dev/formed"
+	annotationLeft          = "kraft.dev/left" // on claims: the node left its pool
 )
 
 // Names of pools and the first node id of each.
@@ -57,6 +58,9 @@ const (
 	configFile = "kraftd.properties"
 	liveFile   = "live.properties"
 )
+
+// controllerListener is the name of the controllers' listener.
+const controllerListener = "CONTROLLER"
 
 const fieldManager = "kraft-operator"
 

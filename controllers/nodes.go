@@ -58,6 +58,7 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 		maxAge = freshWhenIdle
 	}
 	r.ask(ctx, s, maxAge)
+	r.watchVoters(s)
 	if s.cluster.Spec.Paused {
 		return ctrl.Result{RequeueAfter: steadily}, nil
 	}

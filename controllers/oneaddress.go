@@ -49,7 +49,7 @@ func (s *scope) advertisesOneAddress(n *node, settings string) bool {
 	}
 	for addr := range strings.SplitSeq(p[config.AdvertisedListeners], ",") {
 		name, host, _ := strings.Cut(addr, "://")
-		if name != "CONTROLLER" && strings.HasPrefix(host, fmt.Sprintf("%s.%s.svc:", n.name, s.cluster.Namespace)) {
+		if name != controllerListener && strings.HasPrefix(host, fmt.Sprintf("%s.%s.svc:", n.name, s.cluster.Namespace)) {
 			return true
 		}
 	}

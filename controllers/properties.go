@@ -23,7 +23,7 @@ func (s *scope) properties(n *node) map[string]string {
 	p[config.NodeID] = fmt.Sprint(n.id)
 	p[config.ProcessRoles] = strings.Join(n.roles(), ",")
 	p[config.LogDirs] = logDir
-	p[config.ControllerListenerNames] = "CONTROLLER"
+	p[config.ControllerListenerNames] = controllerListener
 	p[config.QuorumBootstrapServers] = s.bootstrapControllers()
 	p[config.KraftClusterID] = s.cluster.Status.ClusterID
 	p[config.KraftFormationSafe] = "true"
@@ -42,13 +42,13 @@ func (s *scope) properties(n *node) map[string]string {
 
 func (s *scope) listenerProperties(n *node, p map[string]string) {
 	var listen, advertise []string
-	protocols := []string{"CONTROLLER:PLAINTEXT"}
+	protocols := []string{controllerListener + ":PLAINTEXT"}
 	add := func(name, port, address string) {
 		listen = append(listen, name+"://0.0.0.0:"+port)
 		advertise = append(advertise, name+"://"+address)
 	}
 	if n.controller {
-		add("CONTROLLER", fmt.Sprint(controllerPort), s.controllerAddress(n.id))
+		add(controllerListener, fmt.Sprint(controllerPort), s.controllerAddress(n.id))
 	}
 	for _, l := range s.spec.Listeners {
 		name := kafkaListener(l.Name)

@@ -21,13 +21,19 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/config"
 )
 
+// rollWaits is what is being done while a roll waits for its first node.
+const rollWaits = "roll"
+
 // rollOne carries out the next step of a roll; plan.Roll says which. Before a node is taken down everything is read
 // again from the API and asked of the cluster, and the intent is recorded; the act names the pod by its UID.
 func (r *Reconciler) rollOne(ctx context.Context, s *scope) (ctrl.Result, error) {
 	s.roll = plan.Roll(s.snapshot())
+	if aboutVoters(s.cluster.Status.Doing) {
+		s.cluster.Status.Doing = nil
+	}
 	switch s.roll.Do {
 	case plan.RollDone:
-		s.cluster.Status.Doing = nil
+		s.cluster.Status.Doing = s.votersDoing()
 		return ctrl.Result{}, nil
 	case plan.RollWait:
 		s.waitFor(s.roll.Why)
@@ -123,7 +129,7 @@ func brokenNote(p *plan.Pod) string {
 func (s *scope) waitFor(why string) {
 	d := s.cluster.Status.Doing
 	if d == nil {
-		d = &v1alpha1.Doing{What: "roll", Since: metav1.NewTime(s.now)}
+		d = &v1alpha1.Doing{What: rollWaits, Since: metav1.NewTime(s.now)}
 		s.cluster.Status.Doing = d
 	}
 	d.WaitsFor = why

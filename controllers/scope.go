@@ -41,6 +41,7 @@ type scope struct {
 	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener
 
 	roll    plan.RollStep
+	voters  plan.VoterStep
 	refused string // why the claims aren't taken; everything waits
 }
 
@@ -150,7 +151,15 @@ func (s *scope) makeNodes() {
 
 // snapshot is what the planners see.
 func (s *scope) snapshot() plan.Snapshot {
-	snap := plan.Snapshot{Now: s.now, Formed: s.cluster.Status.Formed, Quorum: s.quorum, Partitions: s.topics}
+	snap := plan.Snapshot{Now: s.now, Formed: s.cluster.Status.Formed, Quorum: s.quorum, Partitions: s.topics, Restarting: -1}
+	st := &s.cluster.Status
+	snap.Gone, snap.Pending, snap.Paused = goneVoters(st.GoneVoters), pendingChange(st.VoterChange), s.cluster.Spec.Paused
+	if d := st.Doing; d != nil && d.Pod != "" && d.Node != nil {
+		snap.Restarting = *d.Node
+	}
+	if q := s.written.Quorum; q != nil {
+		snap.LastAnswer = q.ObservedTime.Time
+	}
 	for _, n := range s.nodes {
 		pn := plan.Node{ID: n.id, Name: n.name, Controller: n.controller, Broker: n.broker}
 		if n.want != nil {
@@ -160,6 +169,7 @@ func (s *scope) snapshot() plan.Snapshot {
 			pn.Has = set.Spec.Template.Annotations[annotationTemplateHash]
 		}
 		if p := s.pods[podName(n.name)]; p != nil {
+			pn.Zone = p.Labels[corev1.LabelTopologyZone]
 			pn.Pod = &plan.Pod{
 				Name: p.Name, UID: p.UID, Hash: p.Annotations[annotationTemplateHash], Ready: podReady(p),
 				Terminating: p.DeletionTimestamp != nil, Broken: brokenPod(p, s.now), Created: p.CreationTimestamp.Time,
@@ -217,7 +227,7 @@ func (s *scope) planClaims() []plan.Claim {
 			id = -1
 		}
 		out = append(out, plan.Claim{
-			Name: c.Name, NodeID: int32(id), Directory: c.Annotations[annotationDirectoryID],
+			Name: c.Name, NodeID: int32(id), Directory: c.Annotations[annotationDirectoryID], Left: c.Annotations[annotationLeft] == "true",
 			Identity: plan.Identity{
 				ClusterID: c.Annotations[annotationClusterID], Voters: parseVoters(c.Annotations[annotationInitialVoters]),
 				Formed: c.Annotations[annotationFormed] == "true",

@@ -74,6 +74,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "Forming", message: fmt.Sprintf("%d initial voters are to form the quorum; %s", len(st.InitialVoters), s.notUp())}
 	case s.roll.Do != plan.RollDone:
 		return verdict{reason: "Rolling", message: "waits for " + s.roll.Why}
+	case s.voters.Do != plan.VotersDone:
+		return verdict{reason: "ChangingVoters", message: s.votersMessage()}
 	case s.notUp() != "":
 		return verdict{reason: "NodesNotReady", message: s.notUp()}
 	case s.shownQuorum == nil || s.shownQuorum.Leader < 0:
@@ -88,6 +90,17 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{stalled: true, reason: "HeldBack", message: st.HeldBack[0].Field + ": " + st.HeldBack[0].Message}
 	}
 	return verdict{ready: true, reason: "AsSpecified", message: s.summary()}
+}
+
+func (s *scope) votersMessage() string {
+	d := s.votersDoing()
+	if s.voters.Do == plan.VotersLeave {
+		return s.voters.Node.Name + " leaves: " + s.voters.Why
+	}
+	if d.WaitsFor != "" {
+		return d.What + ": waits for " + d.WaitsFor
+	}
+	return d.What + ": " + d.Reason
 }
 
 func (s *scope) isReady() bool { return s.verdict(nil).ready }

@@ -37,6 +37,7 @@ func (r *Reconciler) ensureMarks(ctx context.Context, s *scope, n *node, live *c
 	mended := live.DeepCopy()
 	mended.Labels = merged(live.Labels, want.Labels)
 	mended.Annotations = merged(live.Annotations, want.Annotations)
+	delete(mended.Annotations, annotationLeft) // it is here
 	if dir := s.seenDirectory(n.id); n.controller && dir != "" {
 		mended.Annotations[annotationDirectoryID] = dir
 	}

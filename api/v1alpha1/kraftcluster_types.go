@@ -130,7 +130,8 @@ type QuorumSpec struct {
 	// +optional
 	Voters *int32 `json:"voters,omitempty"`
 
-	// ReplaceAfter is how long a voter may be gone before another controller takes its place. Not acted on yet.
+	// ReplaceAfter is how long a voter may be gone before another controller takes its place. A lost disk is replaced at
+	// once. The clock doesn't run while the cluster is paused, restarts that node or has no leader.
 	// +kubebuilder:default="5m"
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(\\\\.[0-9]+)?(s|m|h))+$') && duration(self) >= duration('10s')",message="must be a duration of 10s or more, such as 90s, 5m or 1h"

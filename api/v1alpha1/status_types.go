@@ -93,6 +93,15 @@ type KRaftClusterStatus struct {
 	// +optional
 	Doing *Doing `json:"doing,omitempty"`
 
+	// VoterChange is the change of the voters that was asked for last, until it is seen to be made or can't be any more.
+	// +optional
+	VoterChange *VoterChange `json:"voterChange,omitempty"`
+
+	// GoneVoters are voters that don't keep up, and since when; spec.quorum.replaceAfter counts from there.
+	// +listType=atomic
+	// +optional
+	GoneVoters []GoneVoter `json:"goneVoters,omitempty"`
+
 	// NextCommand is worth trying next.
 	// +optional
 	NextCommand string `json:"nextCommand,omitempty"`
@@ -178,6 +187,40 @@ type ListenerStatus struct {
 	BootstrapServers string `json:"bootstrapServers,omitempty"`
 }
 
+// VoterChangeKind says what is done to a voter.
+// +kubebuilder:validation:Enum=Add;Remove
+type VoterChangeKind string
+
+// The changes of voters.
+const (
+	VoterAdd    VoterChangeKind = "Add"
+	VoterRemove VoterChangeKind = "Remove"
+)
+
+// VoterChange is one change of the voters, recorded before the active controller is asked for it.
+type VoterChange struct {
+	Change VoterChangeKind `json:"change"`
+	// ID is the node id.
+	ID int32 `json:"id"`
+	// DirectoryID of the node's metadata log directory.
+	DirectoryID string `json:"directoryID"`
+	// Reason for it.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Since is when it was asked for.
+	Since metav1.Time `json:"since"`
+}
+
+// GoneVoter is a voter that the active controller hasn't heard of lately, or that lags far behind.
+type GoneVoter struct {
+	// ID is the node id.
+	ID int32 `json:"id"`
+	// DirectoryID of the node's metadata log directory.
+	DirectoryID string `json:"directoryID"`
+	// Since is when the operator first saw it so. The clock begins anew after a time without a leader.
+	Since metav1.Time `json:"since"`
+}
+
 // HeldBack is a part of the spec that isn't carried out.
 type HeldBack struct {
 	// Field of the spec.
@@ -188,9 +231,9 @@ type HeldBack struct {
 	Message string `json:"message"`
 }
 
-// Doing is one step that takes a node down, recorded before it is done.
+// Doing is one step that takes a node down or changes the voters, recorded before it is done.
 type Doing struct {
-	// What is done, such as "restart controller 2".
+	// What is done, such as "restart controller 2" or "add voter 3".
 	What string `json:"what"`
 	// Reason for it, such as the fields that changed.
 	// +optional

@@ -26,6 +26,7 @@ type Claim struct {
 	Identity  // Voters as written when the claim was made
 	NodeID    int32
 	Directory string // "" while not known
+	Left      bool   // its node left the pool
 }
 
 // FormationStep says how a cluster without an identity in status comes to one.

@@ -19,6 +19,16 @@ type Snapshot struct {
 	Quorum *Quorum
 	// Partitions is nil while no broker answers for the topics.
 	Partitions *Partitions
+
+	// Gone are the voters that don't keep up; see Clock.
+	Gone []GoneVoter
+	// Pending is the last change of the voters, until it is seen in force or given up.
+	Pending *VoterChange
+	// Restarting is the node that a roll has taken down last; -1 none.
+	Restarting int32
+	Paused     bool
+	// LastAnswer is when a leader was last heard of, before this pass.
+	LastAnswer time.Time
 }
 
 // Node is one member: a StatefulSet of one pod.
@@ -26,6 +36,7 @@ type Node struct {
 	ID                 int32
 	Name               string // of the StatefulSet
 	Controller, Broker bool
+	Zone               string // "" not known
 	Want               string // hash of the template the spec asks for
 	Has                string // hash of the StatefulSet's template; "" while there is none
 	Pod                *Pod   // nil while there is none
@@ -51,6 +62,8 @@ type Quorum struct {
 	HighWatermark int64
 	Voters        []Replica
 	Observers     []Replica
+	// Settled: this set of voters is committed. Moves: so is the end of the log, or the high watermark moved lately.
+	Settled, Moves bool
 }
 
 // Replica is a voter or an observer of the metadata log.

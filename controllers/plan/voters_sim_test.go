@@ -1,0 +1,383 @@
+package plan
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var voterSeeds = flag.Int("voter-seeds", 150, "seeds of the simulation of voters")
+
+// electorate is a small model of a quorum, its nodes and an operator that now and then sleeps, crashes or waits in
+// vain for an answer. A second passes between looks.
+type electorate struct {
+	t      *testing.T
+	rnd    *rand.Rand
+	now    time.Time
+	goal   VoterGoal
+	nodes  map[int32]*machine
+	nextID int32
+	dirs   int
+	voters []Voter
+	leader int32
+
+	late     func() // a change whose answer was lost, still to be made
+	lateAt   time.Time
+	unsettle time.Time // the last change isn't committed before
+
+	// what the operator keeps in status
+	gone    []GoneVoter
+	pending *VoterChange
+	heard   time.Time
+	asleep  time.Time // until
+	resumes time.Time // paused until
+	paused  bool
+
+	replaceable map[Voter]bool // was silent for long enough, or its disk is lost
+	log         []string
+	changes     int
+}
+
+type machine struct {
+	dir    string
+	up     time.Time // down until then
+	fetch  time.Time
+	caught time.Time // caught up from then on
+}
+
+const simReplaceAfter = 40 * time.Second
+
+func newElectorate(t *testing.T, seed uint64) *electorate {
+	e := &electorate{
+		t: t, rnd: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_700_000_000, 0), nodes: map[int32]*machine{},
+		replaceable: map[Voter]bool{}, leader: -1,
+	}
+	e.heard = e.now
+	n := []int{1, 3, 5}[e.rnd.IntN(3)]
+	e.goal = VoterGoal{Controllers: n + e.rnd.IntN(3), Voters: n, ReplaceAfter: simReplaceAfter}
+	for range e.goal.Controllers {
+		e.join()
+	}
+	for id := range int32(n) {
+		e.voters = append(e.voters, Voter{ID: id, DirectoryID: e.nodes[id].dir})
+	}
+	return e
+}
+
+func (e *electorate) note(format string, args ...any) {
+	e.log = append(e.log, fmt.Sprintf("%4ds ", int(e.now.Sub(time.Unix(1_700_000_000, 0)).Seconds()))+fmt.Sprintf(format, args...))
+}
+
+func (e *electorate) fail(format string, args ...any) {
+	e.t.Helper()
+	require.Fail(e.t, fmt.Sprintf(format, args...), "voters %v leader %d goal %+v\n%s", e.voters, e.leader, e.goal, strings.Join(e.log, "\n"))
+}
+
+func (e *electorate) newDir() string { e.dirs++; return fmt.Sprintf("d%d", e.dirs) }
+
+func (e *electorate) join() {
+	e.nodes[e.nextID] = &machine{dir: e.newDir(), caught: e.now.Add(time.Duration(e.rnd.IntN(8)) * time.Second)}
+	e.nextID++
+}
+
+func (e *electorate) runs(v Voter) bool {
+	m := e.nodes[v.ID]
+	return m != nil && m.dir == v.DirectoryID && !e.now.Before(m.up)
+}
+
+func (e *electorate) votes(id int32) bool {
+	return slices.ContainsFunc(e.voters, func(v Voter) bool { return v.ID == id })
+}
+
+func (e *electorate) ids() []int32 {
+	var ids []int32
+	for id := range e.nodes {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// second lets a second pass: who runs fetches, and a majority has a leader.
+func (e *electorate) second() {
+	e.now = e.now.Add(time.Second)
+	e.paused = e.now.Before(e.resumes)
+	if e.late != nil && !e.now.Before(e.lateAt) {
+		e.late()
+		e.late = nil
+	}
+	running := slices.DeleteFunc(slices.Clone(e.voters), func(v Voter) bool { return !e.runs(v) })
+	leads := slices.ContainsFunc(running, func(v Voter) bool { return v.ID == e.leader })
+	switch {
+	case len(running) <= len(e.voters)/2:
+		e.leader = -1
+	case !leads || e.rnd.IntN(100) == 0:
+		e.leader = running[e.rnd.IntN(len(running))].ID
+		e.note("leader %d", e.leader)
+	}
+	for id, m := range e.nodes {
+		if !e.now.Before(m.up) && e.leader >= 0 {
+			m.fetch = e.now
+		} else if id == e.leader {
+			e.leader = -1
+		}
+	}
+	for _, v := range e.voters {
+		m := e.nodes[v.ID]
+		if m == nil || m.dir != v.DirectoryID || e.now.Sub(m.fetch) > simReplaceAfter {
+			e.replaceable[v] = true
+		}
+	}
+}
+
+// disturb is one event of the world.
+func (e *electorate) disturb() {
+	ids := e.ids()
+	id := ids[e.rnd.IntN(len(ids))]
+	m := e.nodes[id]
+	switch e.rnd.IntN(120) {
+	case 0, 1, 2: // a blip, or an absence of a while
+		m.up = e.now.Add(time.Duration(1+e.rnd.IntN(30)) * time.Second)
+		e.note("node %d is down until %s", id, m.up.Format("04:05"))
+	case 3:
+		m.up = e.now.Add(time.Duration(60+e.rnd.IntN(120)) * time.Second)
+		e.note("node %d is down for long", id)
+	case 4, 5:
+		e.loseDisk(id, m)
+	case 6:
+		voters := []int{1, 3, 5, 7}[e.rnd.IntN(4)]
+		e.goal.Voters, e.goal.Controllers = voters, voters+e.rnd.IntN(3)
+		e.note("edit: %d voters of %d controllers", e.goal.Voters, e.goal.Controllers)
+	case 7:
+		e.asleep = e.now.Add(time.Duration(1+e.rnd.IntN(100)) * time.Second)
+		e.note("the operator sleeps")
+	case 8:
+		e.resumes = e.now.Add(time.Duration(1+e.rnd.IntN(60)) * time.Second)
+		e.note("paused until %s", e.resumes.Format("04:05"))
+	}
+}
+
+// loseDisk empties a node's disk, unless the quorum would be lost for good.
+func (e *electorate) loseDisk(id int32, m *machine) {
+	intact := 0
+	for _, v := range e.voters {
+		if n := e.nodes[v.ID]; n != nil && n.dir == v.DirectoryID && v.ID != id {
+			intact++
+		}
+	}
+	if e.late != nil || e.votes(id) && intact <= len(e.voters)/2 {
+		return
+	}
+	m.dir, m.up = e.newDir(), e.now.Add(time.Duration(1+e.rnd.IntN(10))*time.Second)
+	m.caught = m.up.Add(time.Duration(e.rnd.IntN(10)) * time.Second)
+	e.note("node %d lost its disk", id)
+}
+
+func (e *electorate) snapshot() Snapshot {
+	s := Snapshot{Now: e.now, Formed: true, Gone: e.gone, Pending: e.pending, Restarting: -1, Paused: e.paused, LastAnswer: e.heard}
+	q := &Quorum{Leader: e.leader, Epoch: 1, HighWatermark: 9000, Settled: !e.now.Before(e.unsettle), Moves: true}
+	replica := func(v Voter) Replica {
+		r := Replica{ID: v.ID, DirectoryID: v.DirectoryID, SinceFetch: -1}
+		if m := e.nodes[v.ID]; m != nil && m.dir == v.DirectoryID {
+			r.SinceFetch = e.now.Sub(m.fetch)
+			if e.votes(v.ID) || !e.now.Before(m.caught) {
+				r.LogEndOffset = 9000
+			}
+		}
+		return r
+	}
+	for _, v := range e.voters {
+		q.Voters = append(q.Voters, replica(v))
+	}
+	for _, id := range e.ids() {
+		m := e.nodes[id]
+		n := Node{ID: id, Name: fmt.Sprintf("c%d", id), Controller: true, Zone: fmt.Sprint(id % 3)}
+		if !e.now.Before(m.up) {
+			n.Pod = &Pod{Ready: true}
+			if v := (Voter{id, m.dir}); !slices.Contains(e.voters, v) {
+				q.Observers = append(q.Observers, replica(v))
+			}
+		}
+		s.Nodes = append(s.Nodes, n)
+	}
+	if e.leader >= 0 {
+		s.Quorum = q
+	}
+	return s
+}
+
+// look is a pass of the operator: the same few lines as its acting code.
+func (e *electorate) look() VoterStep {
+	s := e.snapshot()
+	e.gone = Clock(s, e.goal)
+	if s.Quorum != nil {
+		e.heard = e.now
+	}
+	if e.paused {
+		return VoterStep{Do: VotersWait}
+	}
+	e.pending = s.Open()
+	s.Gone, s.Pending = e.gone, e.pending
+	step := Voters(s, e.goal)
+	switch step.Do {
+	case VotersAdd, VotersRemove:
+		e.check(step, s)
+		e.pending = &VoterChange{Remove: step.Do == VotersRemove, Voter: step.Voter, Since: e.now}
+		e.change(*e.pending, step.Why)
+	case VotersLeave:
+		if e.votes(step.Node.ID) || len(e.nodes) <= e.goal.Controllers {
+			e.fail("node %d leaves, and must not", step.Node.ID)
+		}
+		e.note("node %d leaves (%s)", step.Node.ID, step.Why)
+		delete(e.nodes, step.Node.ID)
+	case VotersDone:
+		for len(e.nodes) < e.goal.Controllers {
+			e.join()
+		}
+	}
+	for len(e.nodes) < e.goal.Controllers {
+		e.join()
+	}
+	return step
+}
+
+// check are the rules that no act may break, written without the planner's own functions.
+func (e *electorate) check(step VoterStep, s Snapshot) {
+	e.t.Helper()
+	v := step.Voter
+	switch {
+	case e.late != nil:
+		e.fail("%+v while another change is in flight", step)
+	case e.now.Before(e.unsettle):
+		e.fail("%+v before the last change is committed", step)
+	}
+	after := slices.DeleteFunc(slices.Clone(e.voters), func(w Voter) bool { return w == v })
+	free := 0 // voters that nothing speaks against
+	for _, w := range e.voters {
+		if !e.replaceable[w] {
+			free++
+		}
+	}
+	if step.Do == VotersAdd {
+		after = append(after, v)
+		if m := e.nodes[v.ID]; m == nil || m.dir != v.DirectoryID || e.votes(v.ID) {
+			e.fail("%v is added: no such disk, or its node votes already", v)
+		}
+		if e.now.Before(e.nodes[v.ID].caught) {
+			e.fail("%v is added and hasn't caught up", v)
+		}
+		if free >= e.goal.Voters && !e.leaving(s) {
+			e.fail("%v is added for a blip", v)
+		}
+	} else {
+		if v.ID == e.leader {
+			e.fail("the leader is removed")
+		}
+		if len(e.voters) <= e.goal.Voters && !e.replaceable[v] {
+			e.fail("%v is removed for a blip", v)
+		}
+	}
+	live := 0
+	for _, w := range after {
+		if m := e.nodes[w.ID]; m != nil && m.dir == w.DirectoryID && e.now.Sub(m.fetch) <= MaxSinceFetch {
+			live++
+		}
+	}
+	if live <= len(after)/2 {
+		e.fail("%+v leaves %d of %d voters: no majority", step, live, len(after))
+	}
+}
+
+// leaving tells whether nodes are to leave: then their voters may have to be replaced.
+func (e *electorate) leaving(s Snapshot) bool { return len(s.Nodes) > e.goal.Controllers }
+
+// change is the engine: refused, made, made with the answer lost, made later, or never read.
+func (e *electorate) change(c VoterChange, why string) {
+	e.changes++
+	apply := func() {
+		if e.leader < 0 {
+			return
+		}
+		if c.Remove {
+			e.voters = slices.DeleteFunc(e.voters, func(v Voter) bool { return v == c.Voter })
+		} else if !e.votes(c.ID) {
+			e.voters = append(e.voters, c.Voter)
+		}
+		e.unsettle = e.now.Add(time.Duration(e.rnd.IntN(3)) * time.Second)
+		delete(e.replaceable, c.Voter)
+	}
+	how := "made"
+	switch e.rnd.IntN(8) {
+	case 0:
+		how = "refused"
+		e.pending = nil
+	case 1:
+		how = "the answer is lost"
+		apply()
+	case 2, 3:
+		how = "late"
+		e.late, e.lateAt = apply, e.now.Add(time.Duration(1+e.rnd.IntN(8))*time.Second)
+	case 4:
+		how = "never read"
+	default:
+		apply()
+		e.pending = nil
+	}
+	e.note("%s@%s (%s): %s", c, c.DirectoryID, why, how)
+}
+
+func (e *electorate) right() bool {
+	if len(e.voters) != e.goal.Voters || len(e.nodes) != e.goal.Controllers {
+		return false
+	}
+	return !slices.ContainsFunc(e.voters, func(v Voter) bool { return !e.runs(v) })
+}
+
+// TestVotersConvergeInAnyOrderOfEvents: faults and edits while the rules are checked, then healing until all is right,
+// and then rest.
+func TestVotersConvergeInAnyOrderOfEvents(t *testing.T) {
+	changes := 0
+	for seed := range uint64(*voterSeeds) {
+		e := newElectorate(t, seed)
+		for range 600 {
+			e.disturb()
+			e.second()
+			if !e.now.Before(e.asleep) {
+				e.look()
+			}
+		}
+		e.note("healing")
+		e.asleep, e.resumes = time.Time{}, time.Time{}
+		for _, m := range e.nodes {
+			m.up = e.now
+		}
+		last := -1
+		for i := range 500 {
+			e.second()
+			if step := e.look(); step.Do != VotersDone || !e.right() {
+				last = i
+			}
+		}
+		if last > 400 {
+			e.fail("seed %d: not right after 400 s of health", seed)
+		}
+		before := e.changes
+		for range 30 {
+			e.second()
+			e.look()
+		}
+		require.Equal(t, before, e.changes, "seed %d: churn", seed)
+		changes += e.changes
+		if seed < 2 {
+			golden(t, fmt.Sprintf("voters-%d", seed), e.log)
+		}
+	}
+	t.Logf("seeds=%d changes=%d", *voterSeeds, changes)
+	require.Greater(t, changes, 5**voterSeeds)
+}
