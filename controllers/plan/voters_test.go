@@ -108,6 +108,7 @@ func TestTheNextChangeOfTheVoters(t *testing.T) {
 		{"fewer controllers: then it leaves", council("0* 1 2 | 3 4"), 3, 3, "leave 4", ""},
 		{"fewer controllers: an observer leaves, no voter", council("0* 2 4 | 1 3"), 4, 3, "leave 3", ""},
 		{"fewer controllers: one that is gone leaves, not its replacement", council("0* 1 2! | 3").gone(after, 2), 3, 3, "add d3", ""},
+		{"fewer controllers: one that leaves is no candidate, whatever its zone", council("0* 1 3! | 4 5").gone(after, 3), 3, 3, "add d4", ""},
 		{"to a single one: the leader stays", council("0 1 2* |"), 1, 1, "remove d1", ""},
 		{"a combined node holds replicas", with(council("0* 1 2 | 3"), func(s *Snapshot) { s.Nodes[3].Broker = true }), 3, 3, "wait", "no replicas"},
 

@@ -207,10 +207,6 @@ func TestWhatCantBeDoneYetIsHeldBack(t *testing.T) {
 		change      func(*v1alpha1.KRaftCluster)
 		undo        func(*v1alpha1.KRaftCluster)
 	}{
-		{"more voters", "spec.controllers.replicas",
-			func(c *v1alpha1.KRaftCluster) { c.Spec.Controllers.Replicas = 5 }, func(c *v1alpha1.KRaftCluster) { c.Spec.Controllers.Replicas = 3 }},
-		{"fewer controllers", "spec.controllers.replicas",
-			func(c *v1alpha1.KRaftCluster) { c.Spec.Controllers.Replicas = 1 }, func(c *v1alpha1.KRaftCluster) { c.Spec.Controllers.Replicas = 3 }},
 		{"hibernation", "spec.hibernated",
 			func(c *v1alpha1.KRaftCluster) { c.Spec.Hibernated = true }, func(c *v1alpha1.KRaftCluster) { c.Spec.Hibernated = false }},
 		{"a value only the operator can judge", "spec.config",

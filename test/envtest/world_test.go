@@ -53,6 +53,12 @@ type world struct {
 	running int // controllers whose container runs
 	downMax int // most pods of this world that were down at once after all had been up
 	wasUp   bool
+
+	set     []admin.Replica    // the voters; nil: the initial ones
+	disks   map[int32][16]byte // directory ids of controllers
+	changes []change
+	fates   []fate // of the next changes
+	later   []later
 }
 
 func newWorld(t *testing.T) *world {
@@ -60,7 +66,7 @@ func newWorld(t *testing.T) *world {
 	t.Parallel()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "w-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	require.NoError(t, kube.Create(t.Context(), ns))
-	w := &world{t: t, ns: ns.Name, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}}
+	w := &world{t: t, ns: ns.Name, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}, disks: map[int32][16]byte{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	t.Cleanup(func() { cancel(); done.Wait() })
@@ -279,31 +285,59 @@ func (w *world) DescribeQuorum(ctx context.Context, addrs []string) (*admin.Quor
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	voters := clusters.Items[0].Status.InitialVoters
-	if len(up) <= len(voters)/2 {
+	if err := w.settle(clusters.Items[0].Status.InitialVoters); err != nil {
+		return nil, err
+	}
+	live := 0
+	leads := false
+	for _, v := range w.set {
+		if slices.Contains(up, v.ID) && w.disk(v.ID) == v.DirectoryID {
+			live++
+			leads = leads || v.ID == w.leader
+		}
+	}
+	if live <= len(w.set)/2 {
 		return &admin.Quorum{Leader: -1, LeaderEpoch: -1, HighWatermark: -1}, nil
 	}
-	if !slices.Contains(up, w.leader) {
-		w.leader = up[0]
+	if !leads {
+		w.leader = w.set[slices.IndexFunc(w.set, func(v admin.Replica) bool { return slices.Contains(up, v.ID) && w.disk(v.ID) == v.DirectoryID })].ID
 	}
 	q := &admin.Quorum{Leader: w.leader, LeaderEpoch: 3, HighWatermark: 42}
-	for _, v := range voters {
-		dir, err := uuid.Parse(v.DirectoryID)
-		if err != nil {
-			return nil, err
+	for _, v := range w.set {
+		v.LogEndOffset = 42
+		if !slices.Contains(up, v.ID) || w.disk(v.ID) != v.DirectoryID {
+			v.SinceFetch = time.Minute
 		}
-		r := admin.Replica{ID: v.ID, DirectoryID: dir, LogEndOffset: 42}
-		if !slices.Contains(up, v.ID) {
-			r.SinceFetch = time.Minute
-		}
-		q.Voters = append(q.Voters, r)
+		q.Voters = append(q.Voters, v)
 	}
 	for _, id := range up {
-		if !slices.ContainsFunc(voters, func(v v1alpha1.InitialVoter) bool { return v.ID == id }) {
-			q.Observers = append(q.Observers, admin.Replica{ID: id, LogEndOffset: 42})
+		if !slices.ContainsFunc(w.set, func(v admin.Replica) bool { return v.ID == id && v.DirectoryID == w.disk(id) }) {
+			q.Observers = append(q.Observers, admin.Replica{ID: id, DirectoryID: w.disk(id), LogEndOffset: 42})
 		}
 	}
 	return q, nil
+}
+
+// settle forms the set of voters, and makes the changes whose time has come.
+func (w *world) settle(initial []v1alpha1.InitialVoter) error {
+	if w.set == nil {
+		for _, v := range initial {
+			dir, err := uuid.Parse(v.DirectoryID)
+			if err != nil {
+				return err
+			}
+			w.disks[v.ID] = dir
+			w.set = append(w.set, admin.Replica{ID: v.ID, DirectoryID: dir})
+		}
+	}
+	w.later = slices.DeleteFunc(w.later, func(l later) bool {
+		due := time.Now().After(l.at)
+		if due {
+			l.do()
+		}
+		return due
+	})
+	return nil
 }
 
 // DescribeTopics has one partition that holds each broker of w.short back.
