@@ -22,8 +22,8 @@ import (
 type Admin interface {
 	DescribeQuorum(ctx context.Context, controllers []string) (*admin.Quorum, error)
 	DescribeTopics(ctx context.Context, brokers []string) (*admin.Topics, error)
-	AddVoter(ctx context.Context, leader, clusterID string, v admin.Voter) error
-	RemoveVoter(ctx context.Context, leader, clusterID string, v admin.Voter) error
+	AddVoter(ctx context.Context, controllers []string, voter admin.ReplicaKey, endpoints []admin.Endpoint) error
+	RemoveVoter(ctx context.Context, controllers []string, voter admin.ReplicaKey) error
 }
 
 // How old an answer may be. Before a node is taken down it is asked again.

@@ -91,7 +91,11 @@ func (s *scope) advertised(n *node, l v1alpha1.ListenerSpec) string {
 }
 
 func (s *scope) controllerAddress(id int32) string {
-	return fmt.Sprintf("%s.%s.svc:%d", nodeName(s.cluster.Name, true, id), s.cluster.Namespace, controllerPort)
+	return fmt.Sprintf("%s:%d", s.controllerHost(id), controllerPort)
+}
+
+func (s *scope) controllerHost(id int32) string {
+	return fmt.Sprintf("%s.%s.svc", nodeName(s.cluster.Name, true, id), s.cluster.Namespace)
 }
 
 // bootstrapControllers is where a node finds the quorum: one Service over all controllers, and the initial voters by

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -108,21 +107,26 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 		return ctrl.Result{}, nil
 	}
 	change := &v1alpha1.VoterChange{Change: v1alpha1.VoterAdd, ID: step.Voter.ID, DirectoryID: step.Voter.DirectoryID, Reason: step.Why, Since: metav1.NewTime(s.now)}
-	reason, act := "VoterAdded", r.Admin.AddVoter
+	reason := "VoterAdded"
 	if step.Do == plan.VotersRemove {
-		change.Change, reason, act = v1alpha1.VoterRemove, "VoterRemoved", r.Admin.RemoveVoter
+		change.Change, reason = v1alpha1.VoterRemove, "VoterRemoved"
 	}
 	st.VoterChange, st.Doing = change, s.votersDoing()
 	if result, err := r.record(ctx, s); err != nil {
 		return result, err
 	}
 	logf.FromContext(ctx).Info("Changing voters", "change", change.Change, "nodeID", change.ID, "directoryID", change.DirectoryID, "reason", change.Reason)
-	err = act(ctx, leader, st.ClusterID, admin.Voter{ID: step.Voter.ID, DirectoryID: dir, Listener: controllerListener, Address: s.controllerAddress(step.Voter.ID)})
+	key := admin.ReplicaKey{ID: step.Voter.ID, DirectoryID: dir}
+	if step.Do == plan.VotersRemove {
+		err = r.Admin.RemoveVoter(ctx, []string{leader}, key)
+	} else {
+		err = r.Admin.AddVoter(ctx, []string{leader}, key, []admin.Endpoint{{Listener: controllerListener, Host: s.controllerHost(step.Voter.ID), Port: controllerPort}})
+	}
 	switch {
 	case err == nil:
 		st.VoterChange = nil
 		r.event(s, nil, corev1.EventTypeNormal, reason, string(change.Change), "voter %d (directory %s): %s", change.ID, change.DirectoryID, change.Reason)
-	case errors.Is(err, admin.ErrRefused):
+	case !admin.MayBeMade(err):
 		st.VoterChange = nil
 		r.event(s, nil, corev1.EventTypeWarning, "VoterChangeRefused", string(change.Change), "%v", err)
 		s.voters = plan.VoterStep{Do: plan.VotersWait, Why: err.Error()}

@@ -78,7 +78,7 @@ func versions(req kmsg.Request) kmsg.Response {
 		return nil
 	}
 	resp := kmsg.NewPtrApiVersionsResponse()
-	for _, k := range []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.DescribeConfigs, kmsg.DescribeQuorum} {
+	for _, k := range []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.DescribeConfigs, kmsg.DescribeQuorum, kmsg.AddRaftVoter, kmsg.RemoveRaftVoter} {
 		api := kmsg.NewApiVersionsResponseApiKey()
 		api.ApiKey, api.MaxVersion = int16(k), kmsg.RequestForKey(int16(k)).MaxVersion()
 		resp.ApiKeys = append(resp.ApiKeys, api)

@@ -43,6 +43,17 @@ var ErrNoLeader = errors.New("none of these controllers leads the quorum")
 // ErrUncertain is returned when a change was asked for and nobody said what became of it: it may be made, or yet be made.
 var ErrUncertain = errors.New("the change may have been made: look before trying again")
 
+// MayBeMade tells whether an error of AddVoter or RemoveVoter leaves open what became of the change: DescribeQuorum tells, now
+// or a little later. A leader that gives up waiting, or loses its office with the record written, says
+// REQUEST_TIMED_OUT or NOT_LEADER_OR_FOLLOWER.
+func MayBeMade(err error) bool {
+	var refusal *VoterError
+	if errors.As(err, &refusal) {
+		return errors.Is(refusal, kerr.RequestTimedOut) || errors.Is(refusal, kerr.NotLeaderForPartition) || errors.Is(refusal, kerr.UnknownServerError)
+	}
+	return errors.Is(err, ErrUncertain)
+}
+
 // AddVoter asks the leader among controllers to add a voter, and waits until that is committed.
 //
 // Errors: *VoterError; among its codes kerr.RequestTimedOut leaves the outcome open. ErrNoLeader: nothing was done.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -35,26 +36,26 @@ const (
 	neverReached      // the request is lost
 )
 
-func (w *world) AddVoter(_ context.Context, leader, clusterID string, v admin.Voter) error {
-	if v.Listener != "CONTROLLER" || v.Address != fmt.Sprintf("demo-controller-%d.%s.svc:9093", v.ID, w.ns) {
-		return fmt.Errorf("endpoint %s %s: %w", v.Listener, v.Address, admin.ErrRefused)
+func (w *world) AddVoter(_ context.Context, controllers []string, v admin.ReplicaKey, at []admin.Endpoint) error {
+	if !slices.Equal(at, []admin.Endpoint{{Listener: "CONTROLLER", Host: fmt.Sprintf("demo-controller-%d.%s.svc", v.ID, w.ns), Port: 9093}}) {
+		return fmt.Errorf("endpoints %v: %w", at, kerr.InvalidRequest)
 	}
-	return w.changed(fmt.Sprintf("add %d", v.ID), leader, clusterID, func() {
+	return w.changed(fmt.Sprintf("add %d", v.ID), controllers, func() {
 		w.set = append(w.set, admin.Replica{ID: v.ID, DirectoryID: v.DirectoryID})
 	})
 }
 
-func (w *world) RemoveVoter(_ context.Context, leader, clusterID string, v admin.Voter) error {
-	return w.changed(fmt.Sprintf("remove %d", v.ID), leader, clusterID, func() {
+func (w *world) RemoveVoter(_ context.Context, controllers []string, v admin.ReplicaKey) error {
+	return w.changed(fmt.Sprintf("remove %d", v.ID), controllers, func() {
 		w.set = slices.DeleteFunc(w.set, func(r admin.Replica) bool { return r.ID == v.ID && r.DirectoryID == v.DirectoryID })
 	})
 }
 
-func (w *world) changed(what, leader, clusterID string, apply func()) error {
+func (w *world) changed(what string, controllers []string, apply func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !strings.HasSuffix(leader, ":9093") || clusterID == "" {
-		return fmt.Errorf("leader %s, cluster %q: %w", leader, clusterID, admin.ErrRefused)
+	if len(controllers) != 1 || !strings.HasSuffix(controllers[0], ":9093") {
+		return fmt.Errorf("leader %v: %w", controllers, kerr.InvalidRequest)
 	}
 	w.changes = append(w.changes, change{what, time.Now()})
 	next := made
@@ -63,12 +64,12 @@ func (w *world) changed(what, leader, clusterID string, apply func()) error {
 	}
 	switch next {
 	case refused:
-		return fmt.Errorf("%s: no luck: %w", what, admin.ErrRefused)
+		return fmt.Errorf("%s: no luck: %w", what, kerr.InvalidRequest)
 	case lostAnswer:
 		w.later = append(w.later, later{time.Now().Add(2 * time.Second), apply})
-		return fmt.Errorf("%s: %w", what, admin.ErrUnclear)
+		return fmt.Errorf("%s: %w", what, admin.ErrUncertain)
 	case neverReached:
-		return fmt.Errorf("%s: %w", what, admin.ErrUnclear)
+		return fmt.Errorf("%s: %w", what, admin.ErrUncertain)
 	}
 	apply()
 	return nil
