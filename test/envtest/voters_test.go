@@ -239,7 +239,9 @@ func TestAVoterThatIsGoneIsReplacedAfterAWhile(t *testing.T) {
 	w.await("demo", "three of four vote", voters(0, 1, 2))
 	began := time.Now()
 	w.stick(2, true)
-	w.await("demo", "its clock runs", func(c *v1alpha1.KRaftCluster) bool { return len(c.Status.GoneVoters) == 1 && c.Status.GoneVoters[0].ID == 2 })
+	w.await("demo", "its clock runs", func(c *v1alpha1.KRaftCluster) bool {
+		return len(c.Status.GoneVoters) == 1 && c.Status.GoneVoters[0].ID == 2
+	})
 	w.stick(2, false)
 	w.await("demo", "it is back", func(c *v1alpha1.KRaftCluster) bool { return len(c.Status.GoneVoters) == 0 && voters(0, 1, 2)(c) })
 	require.Empty(t, w.whatChanged(), "a blip")
