@@ -94,9 +94,6 @@ func (s *scope) verdict(err error) verdict {
 
 func (s *scope) votersMessage() string {
 	d := s.votersDoing()
-	if s.voters.Do == plan.VotersLeave {
-		return s.voters.Node.Name + " leaves: " + s.voters.Why
-	}
 	if d.WaitsFor != "" {
 		return d.What + ": waits for " + d.WaitsFor
 	}

@@ -150,6 +150,8 @@ func (s *scope) votersDoing() *v1alpha1.Doing {
 		if c := pendingChange(s.cluster.Status.VoterChange); c != nil {
 			d.What, d.Node, d.Reason = c.String(), &c.ID, s.cluster.Status.VoterChange.Reason
 		}
+	case plan.VotersLeave:
+		d.What, d.Node, d.Reason = fmt.Sprintf("take out controller %d", step.Node.ID), &step.Node.ID, step.Why
 	default:
 		c := plan.VoterChange{Remove: step.Do == plan.VotersRemove, Voter: step.Voter}
 		d.What, d.Node, d.Reason = c.String(), &c.ID, step.Why

@@ -21,7 +21,7 @@ func votersBothWays(t *testing.T) {
 	b := startLoad(t, "voters")
 	before := pods(t)
 	began := time.Now()
-	patch(t, `{"spec":{"controllers":{"replicas":5}}}`)
+	patch(t, `{"spec":{"quorum":{"voters":5},"controllers":{"replicas":5}}}`)
 	eventually(t, "five voters and Ready", 2*time.Minute, func() bool {
 		return ready(t, cluster) && len(voting(t)) == 5 && readyPods(t) == 8
 	})
@@ -31,7 +31,7 @@ func votersBothWays(t *testing.T) {
 		require.Equal(t, p.UID, pods(t)[id].UID, "node %s was restarted by a scale-out", id)
 	}
 	began = time.Now()
-	patch(t, `{"spec":{"controllers":{"replicas":3}}}`)
+	patch(t, `{"spec":{"quorum":{"voters":3},"controllers":{"replicas":3}}}`)
 	eventually(t, "three voters and Ready", 2*time.Minute, func() bool {
 		return ready(t, cluster) && len(voting(t)) == 3 && len(pods(t)) == 6
 	})
