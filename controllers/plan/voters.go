@@ -75,7 +75,7 @@ func Voters(s Snapshot, goal VoterGoal) VoterStep {
 	case !s.Formed:
 		return VoterStep{}
 	case q == nil || q.Leader < 0:
-		return wait(s.Pending != nil, "the quorum to have a leader")
+		return wait(false, "the quorum to have a leader") // a roll may mend that
 	case s.Pending != nil && !s.Pending.seen(q) && s.Now.Sub(s.Pending.Since) < unclearFor:
 		return wait(true, "%s, which may still be made", *s.Pending)
 	}

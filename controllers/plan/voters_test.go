@@ -198,6 +198,17 @@ func TestTheClockOfAVoterThatIsGone(t *testing.T) {
 	require.Empty(t, Clock(council("0* 1 | 2").gone(time.Minute, 2), goal), "it doesn't vote any more")
 }
 
+// TestOnlyAChangeUnderWayHoldsARollUp: a quorum without a leader may need one to be mended.
+func TestOnlyAChangeUnderWayHoldsARollUp(t *testing.T) {
+	goal := VoterGoal{Controllers: 5, Voters: 5, ReplaceAfter: time.Minute}
+	s := council("0* 1 2 | 3 4")
+	s.Pending = &VoterChange{Voter: Voter{3, "d3"}, Since: s.Now}
+	require.True(t, Voters(s, goal).Busy)
+	s.Quorum.Leader = -1
+	require.False(t, Voters(s, goal).Busy)
+	require.False(t, Voters(council("0* 1 2 | 3~ 4~"), goal).Busy, "it waits for others")
+}
+
 func TestAChangeStaysOpenUntilItIsSeenOrCantCome(t *testing.T) {
 	s := council("0* 1 2 | 3")
 	require.Nil(t, s.Open())
