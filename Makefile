@@ -80,6 +80,10 @@ interop: build ## Apache Kafka 4.3.1's own tools against our cluster and our dis
 interop-quorum: ## Quorums of kraftd mixed with Apache Kafka 4.3.1's controllers and brokers
 	hack/interop-quorum.sh
 
+.PHONY: bench-quorum
+bench-quorum: ## The engine's speed beside hashicorp/raft and Apache Kafka: make bench-quorum [BENCHFLAGS=-quick]
+	hack/bench-quorum.sh
+
 .PHONY: fuzz
 FUZZTIME ?= 20s
 fuzz: ## Every fuzz target for FUZZTIME each

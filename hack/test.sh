@@ -9,5 +9,6 @@ export KUBEBUILDER_ASSETS KRAFTD=$BIN/kraftd
 say "unit, node-level, envtest and simulation"
 go test -timeout 11m ${GOTESTFLAGS:-} ./...
 (cd hack/localkube && go test ./...)
+(cd bench && go vet ./...)
 say "a short simulation"
 go run ./internal/quorum/sim/cmd -seeds "${SEEDS:-300}" -seed0 "${SEED0:-1}"

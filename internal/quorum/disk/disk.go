@@ -43,6 +43,8 @@ type Disk struct {
 	// freezing is held while a file gets a snapshot's name: the node's own writer and a download may come to the same.
 	freezing sync.Mutex
 
+	tail tail
+
 	// The owner's.
 	levels    []levelAt
 	snapshots []Snapshot // ascending; 0-0 is not among them
@@ -79,6 +81,7 @@ func (d *Disk) Append(e quorum.Append, nowMs int64) error {
 	if err != nil {
 		return fmt.Errorf("append to the metadata log at %d: %w", e.Base, err)
 	}
+	d.tail.add(int64(e.Base), int64(e.End), data)
 	d.noteLevels(e.Base, e.Control)
 	for _, b := range e.Batches {
 		d.noteLevels(b.Base, b.Control)
@@ -105,6 +108,7 @@ func (d *Disk) setLevels(levels []levelAt) {
 
 // Truncate cuts the log.
 func (d *Disk) Truncate(e quorum.Truncate) error {
+	d.tail.clear()
 	if _, err := d.log.TruncateTo(int64(e.To)); err != nil {
 		return fmt.Errorf("truncate the metadata log to %d: %w", e.To, err)
 	}
@@ -119,7 +123,7 @@ func (d *Disk) Truncate(e quorum.Truncate) error {
 // Flush fsyncs everything appended or truncated before the call.
 func (d *Disk) Flush() error { return d.log.Flush() }
 
-// Read copies whole batches, up to the log's end.
+// Read gives whole batches, up to the log's end; they are not to be changed.
 func (d *Disk) Read(e quorum.Read) (quorum.ReadDone, error) {
 	data, err := d.ReadCommitted(int64(e.From), d.log.EndOffset(), int(e.MaxBytes))
 	if err != nil {
@@ -128,10 +132,16 @@ func (d *Disk) Read(e quorum.Read) (quorum.ReadDone, error) {
 	return quorum.ReadDone{Token: e.Token, Data: data}, nil
 }
 
-// ReadCommitted copies whole batches that end below maxOffset, from the one that holds from on; at least one if there is one.
+// ReadCommitted gives whole batches that end below maxOffset, from the one that holds from on; at least one if there is one. They
+// are not to be changed: what was appended last comes from memory.
 // Errors: storage.ErrOffsetOutOfRange below the log's start, which moves; fs.ErrClosed where a segment went meanwhile; wrapping
 // storage.ErrCorrupt where offsets or epochs are not what was written.
 func (d *Disk) ReadCommitted(from, maxOffset int64, maxBytes int) ([]byte, error) {
+	if from >= d.log.StartOffset() {
+		if data, ok := d.tail.read(from, maxOffset, maxBytes); ok {
+			return data, nil
+		}
+	}
 	s, _, err := d.log.Read(from, maxOffset, maxBytes, true)
 	if err != nil || s.Len() == 0 {
 		return nil, err

@@ -40,7 +40,12 @@ func TestRotIsNotServed(t *testing.T) {
 				size = len(batch)
 				require.NoError(t, d.Append(quorum.Append{Base: quorum.Offset(base), End: quorum.Offset(base + 3), Epoch: 3, Data: batch}, 1))
 			}
-			read := quorum.Read{Token: 1, From: 0, MaxBytes: 1 << 20}
+			large := record.NewBuilder(record.BuilderConfig{BaseOffset: 9, Epoch: 3})
+			large.Append(1, nil, make([]byte, 200<<10)) // so that what lies before it is no longer in memory
+			batch, err := large.Build()
+			require.NoError(t, err)
+			require.NoError(t, d.Append(quorum.Append{Base: 9, End: 10, Epoch: 3, Data: batch}, 1))
+			read := quorum.Read{Token: 1, From: 0, MaxBytes: int32(3 * size)}
 			done, err := d.Read(read)
 			require.NoError(t, err)
 			require.Len(t, done.Data, 3*size)

@@ -171,6 +171,7 @@ func (d *Disk) FinishInstall(in Installation) (quorum.SnapshotInstalled, error) 
 	if !in.ok {
 		return done, nil
 	}
+	d.tail.clear()
 	if err := d.log.TruncateFullyAndStartAt(in.snapshot.ID.EndOffset); err != nil {
 		return done, fmt.Errorf("replace the metadata log by snapshot %s: %w", in.snapshot.ID, err)
 	}
