@@ -24,7 +24,7 @@ type options struct {
 	rounds int
 	// profiles is a folder for CPU profiles of leaders; empty: none.
 	profiles string
-	load   time.Duration
+	load     time.Duration
 }
 
 // size picks a count: the full one, or the one of a quick run.

@@ -49,7 +49,7 @@ func StartPush(cfg Config, stores Stores, nonvoters []Member) (Replica, error) {
 	c.NoLegacyTelemetry = true
 	if cfg.Timeouts != (Timeouts{}) {
 		c.HeartbeatTimeout, c.ElectionTimeout = cfg.Timeouts.Fetch, max(cfg.Timeouts.Election, cfg.Timeouts.Fetch) // not below the other
-		c.LeaderLeaseTimeout = min(c.LeaderLeaseTimeout, cfg.Timeouts.Fetch)
+		c.LeaderLeaseTimeout = cfg.Timeouts.Fetch                                                                  // the longest it takes: a busy machine is not to cost it the leadership
 		c.CommitTimeout = min(c.CommitTimeout, cfg.Timeouts.Fetch/4)
 	}
 	addr, err := net.ResolveTCPAddr("tcp", cfg.Self.Addr)

@@ -2,7 +2,8 @@
 // are forwarded in (Envelope, KIP-590).
 //
 // The active controller is the raft leader, reached at that id's endpoint in the voter set. A lookup, and a retry after
-// NOT_CONTROLLER or a broken connection, come every 100 ms, or at once when a new leader becomes known.
+// NOT_CONTROLLER or a broken connection, come every 100 ms, or at once when a new leader becomes known, and every 5 ms in the
+// second after that: until the first record of its epoch is committed, a new leader answers NOT_CONTROLLER.
 package channel
 
 import (
@@ -19,8 +20,12 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/node/rpc"
 )
 
-// RetryInterval is the time between lookups of the active controller.
-const RetryInterval = 100 * time.Millisecond
+// RetryInterval is the time between lookups of the active controller; settlingRetry is it for settling after a leader became known.
+const (
+	RetryInterval = 100 * time.Millisecond
+	settlingRetry = 5 * time.Millisecond
+	settling      = time.Second
+)
 
 // abandonAfter is how long an answer of a controller that no longer leads is waited for: one that stepped down in an
 // orderly way answers by itself, one that was cut off never does.
@@ -55,6 +60,7 @@ type Channel struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when the leader changes
+	at      time.Time     // when it last did
 }
 
 // New makes a channel over a client of its own.
@@ -66,8 +72,19 @@ func New(client Client, finder ControllerFinder, logger *slog.Logger) *Channel {
 func (c *Channel) LeaderChanged() {
 	c.mu.Lock()
 	close(c.changed)
-	c.changed = make(chan struct{})
+	c.changed, c.at = make(chan struct{}), time.Now()
 	c.mu.Unlock()
+}
+
+// pause is how long to wait before asking again.
+func (c *Channel) pause() time.Duration {
+	c.mu.Lock()
+	at := c.at
+	c.mu.Unlock()
+	if _, known := c.finder.ActiveController(); known && time.Since(at) < settling {
+		return settlingRetry
+	}
+	return RetryInterval
 }
 
 func (c *Channel) changes() <-chan struct{} {
@@ -98,7 +115,7 @@ func (c *Channel) Do(ctx context.Context, req kmsg.Request, opts ...rpc.Option) 
 			}
 			c.logger.Debug("Asking the controller again", "api", kmsg.NameForKey(req.Key()), "cause", last)
 		}
-		timer := time.NewTimer(RetryInterval)
+		timer := time.NewTimer(c.pause())
 		select {
 		case <-ctx.Done():
 			timer.Stop()

@@ -79,6 +79,25 @@ func TestNotControllerIsAskedAgainWhenTheLeaderChanges(t *testing.T) {
 	})
 }
 
+func TestANewLeaderThatIsNotActiveYetIsAskedAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeNet{}
+		c := New(f, f, slog.New(slog.DiscardHandler))
+		f.lead(1, "new:1")
+		c.LeaderChanged()
+		began := time.Now()
+		f.answer = func(context.Context, string, kmsg.Request) (kmsg.Response, error) {
+			if time.Since(began) < 12*time.Millisecond {
+				return beat(kerr.NotController)
+			}
+			return beat(nil)
+		}
+		_, err := c.Do(t.Context(), &kmsg.BrokerHeartbeatRequest{})
+		require.NoError(t, err)
+		require.Equal(t, 15*time.Millisecond, time.Since(began))
+	})
+}
+
 func TestALeaderIsLookedUpEvery100Ms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeNet{answer: func(context.Context, string, kmsg.Request) (kmsg.Response, error) { return beat(nil) }}
