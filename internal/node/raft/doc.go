@@ -7,7 +7,7 @@
 //	flusher    fsyncs the log; what is appended meanwhile goes out with the next fsync
 //	persister  writes quorum-state
 //	delivery   reads committed batches and calls the listeners, in order
-//	send       one for each request under way to a peer
+//	send       one for each request to a peer that has no connection yet; other answers come on the client's goroutines
 //
 // The order of effects is the engine's (see package quorum); this package adds no rule of its own.
 package raft

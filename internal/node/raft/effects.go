@@ -54,7 +54,7 @@ func (d *Driver) carryOut(e quorum.Effect) error {
 	case quorum.ReadSnapshot, quorum.WriteSnapshot, quorum.AbandonSnapshot, quorum.InstallSnapshot, quorum.DropPrefix:
 		return d.carryOutSnapshot(e)
 	case quorum.Send:
-		d.sends.Go(func() { d.send(e) })
+		d.dispatch(e)
 	case quorum.Reply:
 		d.reply(e)
 	case quorum.Committed:
@@ -133,12 +133,29 @@ func (d *Driver) note(e quorum.Note) {
 	d.cfg.Logger.Log(context.Background(), level, e.Text, attrs...)
 }
 
-// send asks a peer and feeds the answer. It runs in a goroutine of its own.
-func (d *Driver) send(e quorum.Send) {
-	ctx, cancel := context.WithTimeout(d.sendCtx, d.cfg.Quorum.RequestTimeout)
-	defer cancel()
-	req, opts := d.toVoterRequest(e.Message)
-	resp, err := d.cfg.Network.Do(ctx, hostPort(e.To), req, opts...)
+// starter is a Network that can send without waiting where a connection is up; *rpc.Client is one.
+type starter interface {
+	TryGo(addr string, timeout time.Duration, req kmsg.Request, then func(kmsg.Response, error), opts ...rpc.Option) bool
+}
+
+// dispatch asks a peer, from here where a connection is up, else from a goroutine that makes one.
+func (d *Driver) dispatch(e quorum.Send) {
+	req, opts := toWireRequest(e.Message)
+	if n, ok := d.cfg.Network.(starter); ok {
+		if n.TryGo(hostPort(e.To), d.cfg.Quorum.RequestTimeout, req, func(resp kmsg.Response, err error) { d.answered(e, req, resp, err) }, opts...) {
+			return
+		}
+	}
+	d.sends.Go(func() {
+		ctx, cancel := context.WithTimeout(d.sendCtx, d.cfg.Quorum.RequestTimeout)
+		defer cancel()
+		resp, err := d.cfg.Network.Do(ctx, hostPort(e.To), req, opts...)
+		d.answered(e, req, resp, err)
+	})
+}
+
+// answered feeds an answer, or that there is none. Any goroutine but the loop's calls it.
+func (d *Driver) answered(e quorum.Send, req kmsg.Request, resp kmsg.Response, err error) {
 	var ev quorum.Event
 	if err != nil {
 		ev = quorum.SendFailed{Correlation: e.Correlation, Failure: failure(err)}

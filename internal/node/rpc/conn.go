@@ -32,9 +32,19 @@ type call struct {
 	done         chan struct{} // closed after answer or err is set
 	answer       []byte        // body
 	err          error
+	then         func() // instead of done being closed; nil for calls that are waited for
 }
 
-// conn is one negotiated connection. A writer and a reader goroutine serve it from start on.
+// end tells whoever waits that answer or err is set.
+func (cl *call) end() {
+	if cl.then != nil {
+		cl.then()
+		return
+	}
+	close(cl.done)
+}
+
+// conn is one negotiated connection. A writer and a reader goroutine serve it from serve on.
 type conn struct {
 	c        *Client
 	addr     string
@@ -65,8 +75,8 @@ func newConn(c *Client, addr string, nc net.Conn) *conn {
 	}
 }
 
-// start begins to serve a connection that became p's. Client.mu is held.
-func (cn *conn) start(p *peer) {
+// serve begins to serve a connection that became p's. Client.mu is held.
+func (cn *conn) serve(p *peer) {
 	if idle := cn.c.cfg.IdleTimeout; idle > 0 {
 		cn.mu.Lock()
 		cn.idle = time.AfterFunc(idle, cn.checkIdle)
@@ -153,6 +163,12 @@ func (cn *conn) call(ctx context.Context, req kmsg.Request) (kmsg.Response, erro
 			return nil, contextError(ctx, cn.addr, name, cl.sent.Load())
 		}
 	}
+	return cn.outcome(cl, req)
+}
+
+// outcome decodes the answer of a call that has ended.
+func (cn *conn) outcome(cl *call, req kmsg.Request) (kmsg.Response, error) {
+	name := kmsg.NameForKey(cl.key)
 	if cl.err != nil {
 		return nil, cn.lost(name, cl.sent.Load())
 	}
@@ -163,6 +179,28 @@ func (cn *conn) call(ctx context.Context, req kmsg.Request) (kmsg.Response, erro
 		return nil, &Error{Addr: cn.addr, API: name, Kind: ErrProtocol, Sent: true, Err: err}
 	}
 	return resp, nil
+}
+
+// start sends a request whose version is set and calls then once, later, with the answer. False: nothing was sent.
+func (cn *conn) start(req kmsg.Request, timeout time.Duration, then func(kmsg.Response, error)) bool {
+	select {
+	case cn.room <- struct{}{}:
+	default:
+		return false
+	}
+	cl := &call{key: req.Key(), version: req.GetVersion(), frame: wire.AppendRequest(nil, &cn.c.cfg.ClientID, 0, req)}
+	timer := time.AfterFunc(timeout, func() {
+		cn.close(fmt.Errorf("%s: no answer: %w", kmsg.NameForKey(cl.key), context.DeadlineExceeded))
+	})
+	cl.then = func() {
+		timer.Stop()
+		then(cn.outcome(cl, req))
+	}
+	if !cn.enqueue(cl) {
+		timer.Stop()
+		return false
+	}
+	return true
 }
 
 func (cn *conn) lost(api string, sent bool) error {
@@ -246,10 +284,10 @@ func (cn *conn) readLoop() error {
 		cl.answer, cl.err = body, err
 		if err != nil {
 			cn.close(err)
-			close(cl.done)
+			cl.end()
 			return err
 		}
-		close(cl.done)
+		cl.end()
 		<-cn.room
 	}
 }
@@ -272,7 +310,7 @@ func (cn *conn) close(cause error) {
 	_ = cn.nc.Close()
 	for _, cl := range failed {
 		cl.err = cause
-		close(cl.done)
+		cl.end()
 	}
 }
 

@@ -94,7 +94,7 @@ func (c *Client) dial(addr string, p *peer, d *dialing) {
 	}
 	if err == nil {
 		p.conn, p.failures, p.lastErr = cn, 0, nil
-		cn.start(p)
+		cn.serve(p)
 	} else {
 		err = dialError(addr, err)
 		p.failures++

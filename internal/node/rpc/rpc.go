@@ -140,6 +140,29 @@ func (c *Client) Do(ctx context.Context, addr string, req kmsg.Request, opts ...
 	}
 }
 
+// TryGo sends req to addr on the connection that there is and returns at once; the answer goes to then, once, on the goroutine that reads
+// it (or that closes the connection), which then must not hold up for long. False, and nothing was done, where there is no connection,
+// or none with room or with a version that serves: Do makes one, waits, or says why.
+//
+// Bound and errors are Do's, timeout in the place of the context's deadline.
+func (c *Client) TryGo(addr string, timeout time.Duration, req kmsg.Request, then func(kmsg.Response, error), opts ...Option) bool {
+	c.mu.Lock()
+	var cn *conn
+	if p := c.peers[addr]; p != nil {
+		cn = p.conn
+	}
+	c.mu.Unlock()
+	if cn == nil {
+		return false
+	}
+	version, err := cn.pick(req.Key(), options(opts))
+	if err != nil {
+		return false
+	}
+	req.SetVersion(version)
+	return cn.start(req, timeout, then)
+}
+
 // Connect makes sure that there is a negotiated connection to addr.
 func (c *Client) Connect(ctx context.Context, addr string, opts ...Option) error {
 	_, err := c.connection(ctx, addr, options(opts))
