@@ -45,9 +45,13 @@ func votersBothWays(t *testing.T) {
 // directory id.
 func lostControllerDisk(t *testing.T) {
 	b := startLoad(t, "disk-lost")
-	was := pods(t)["2"]
-	before := voting(t)
-	require.NotEmpty(t, was.Name, "node 2 is a controller")
+	var was pod
+	leads, before := leader(t), voting(t)
+	for id, p := range pods(t) {
+		if p.Pool == "controllers" && id != leads {
+			was = p
+		}
+	}
 	began := time.Now()
 	k(t, "delete", "pvc", "data-"+strings.TrimSuffix(was.Name, "-0"), "--wait=false")
 	k(t, "delete", "pod", was.Name, "--wait=false")
