@@ -68,6 +68,10 @@ sim-long: ## 10,000 seeds, a disk lost at every event of formation: about 10 min
 	SIM_EVERY=1 go test -count=1 -timeout 30m -run TestDiskLostAtEveryEventOfFormation ./internal/quorum/sim
 	go run ./internal/quorum/sim/cmd -seeds 10000 -seed0 $(SEED0)
 
+.PHONY: sim-mutants
+sim-mutants: ## Bugs planted in the engine: the simulation must find each within 2,000 seeds (ONLY=name: one, and its story)
+	go run -tags mutants ./internal/quorum/sim/mutants $(if $(ONLY),-only $(ONLY))
+
 .PHONY: e2e
 e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own
 	hack/e2e.sh

@@ -71,7 +71,7 @@ func (q *Quorum) answer(listener string, top, err ErrorCode) Answer {
 		return a
 	}
 	if id := q.election.LeaderID; id >= 0 {
-		if e, ok := findEndpoint(q.endpointsOf(id), listener); ok {
+		if e, ok := findEndpoint(q.endpointsOf(id), listener); ok || planted == leaderWithoutAddress {
 			a.Leader.LeaderID = id
 			a.Endpoint = Node{ID: id, Host: e.Host, Port: e.Port}
 		}

@@ -65,5 +65,8 @@ func (q *Quorum) handleBegin(r Request, m *BeginQuorumEpochRequest) {
 	}
 	q.adopt(m.Leader, m.Endpoints)
 	q.leaderIsAt(m.Leader, m.Endpoints)
+	if planted == beginProvesLife && q.role == Follower {
+		q.follower.fetchDeadline = q.now + q.cfg.FetchTimeout
+	}
 	answer(NoError, q.checkReceiver(m.Voter))
 }

@@ -15,7 +15,7 @@ func (q *Quorum) becomeCandidate() {
 	q.leaderEndpoints = nil
 	q.enter(Candidate)
 	q.startCandidacy()
-	q.persist(true)
+	q.persist(planted != ownVoteNotSynced)
 }
 
 func (q *Quorum) startCandidacy() {

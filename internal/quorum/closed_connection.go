@@ -70,6 +70,9 @@ func (q *Quorum) resumeFollowing() bool {
 	}
 	q.enter(Follower)
 	q.follower = *early
+	if planted == earlyRoundForgets {
+		q.follower.fetchDeadline = q.now + q.cfg.FetchTimeout
+	}
 	q.follower.earlyAt = q.now + q.earlyRetry()
 	return true
 }

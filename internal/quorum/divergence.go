@@ -25,7 +25,7 @@ func (l *logView) checkFetchOffset(offset Offset, lastEpoch Epoch) (diverging, s
 
 // truncationOffset decides, on the follower, where to cut for a leader's diverging answer.
 func (l *logView) truncationOffset(d OffsetAndEpoch) Offset {
-	if d.Epoch == 0 {
+	if d.Epoch == 0 || planted == cutAtLeadersWord {
 		return min(d.Offset, l.end)
 	}
 	epoch, end := l.endOffsetFor(d.Epoch)
@@ -54,5 +54,11 @@ func (l *logView) earliestSnapshot() *OffsetAndEpoch {
 // upToDate reports whether a candidate's log is at least as complete as this one: epoch first, then length.
 func (l *logView) upToDate(lastEpoch Epoch, end Offset) bool {
 	mine := l.lastEpoch()
+	switch planted {
+	case lengthOnly:
+		return end >= l.end
+	case epochOnly:
+		return lastEpoch >= mine
+	}
 	return lastEpoch > mine || lastEpoch == mine && end >= l.end
 }

@@ -14,13 +14,14 @@ func (q *Quorum) handleEnd(r Request, m *EndQuorumEpochRequest) {
 		answer(top, NoError)
 		return
 	}
-	if err := q.checkSender(m.Leader.LeaderID, m.Leader.Epoch); err != NoError {
+	if err := q.checkSender(m.Leader.LeaderID, m.Leader.Epoch); err != NoError && planted != oldEndHeard {
 		answer(NoError, err)
 		return
 	}
 	q.adopt(m.Leader, m.Endpoints)
 	answer(NoError, NoError)
-	if q.role == Follower && m.Leader == (LeaderAndEpoch{q.election.LeaderID, q.election.Epoch}) {
+	ended := m.Leader == (LeaderAndEpoch{q.election.LeaderID, q.election.Epoch})
+	if q.role == Follower && (ended || planted == oldEndHeard) {
 		q.leaderResigned(m.Successors)
 	}
 }
@@ -37,6 +38,9 @@ func (q *Quorum) leaderResigned(successors []ReplicaKey) {
 	position := slices.IndexFunc(successors, func(k ReplicaKey) bool {
 		return k.ID == q.local.ID && (k.DirectoryID.IsZero() || k.DirectoryID == q.local.DirectoryID)
 	})
+	if planted == emptyListCampaign && len(successors) == 0 {
+		position = 0
+	}
 	if position == 0 && first && q.mayElect() && !q.emptyForVotes() && q.shutdown == notShuttingDown {
 		q.note(NoteInfo, "first successor of leader %d: candidate of epoch %d", q.election.LeaderID, q.election.Epoch+1)
 		q.becomeCandidate()

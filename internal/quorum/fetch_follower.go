@@ -5,7 +5,7 @@ import "fmt"
 // pollFetch sends the next fetch: one at a time over all destinations, and only once everything it acknowledges is on
 // disk (a replica that can never vote need not wait).
 func (q *Quorum) pollFetch() {
-	if q.conns.fetching() || q.download != nil && q.pollDownload() || q.mustFlush() && q.log.flushed < q.log.end {
+	if q.conns.fetching() || q.download != nil && q.pollDownload() || q.mustFlush() && q.log.flushed < q.log.end && planted != fetchBeforeFlush {
 		return
 	}
 	to, ok := q.fetchTarget()
@@ -138,7 +138,12 @@ func (q *Quorum) appendFetched(resp *FetchResponse) bool {
 
 // learnHighWatermark takes the leader's word, as far as this log reaches. -1 says nothing, less than before is a bug.
 func (q *Quorum) learnHighWatermark(hw Offset) {
-	hw = min(hw, q.log.end)
+	if planted == highWatermarkForgotten && hw < 0 {
+		q.hw = hw
+	}
+	if planted != highWatermarkBeyondEnd {
+		hw = min(hw, q.log.end)
+	}
 	switch {
 	case hw < 0 || hw == q.hw:
 	case hw < q.hw:

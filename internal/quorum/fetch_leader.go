@@ -26,6 +26,9 @@ func (q *Quorum) handleFetch(r Request, m *FetchRequest) {
 		q.reply(r, q.fetchAnswer(r.Listener, NoError, InvalidRequest))
 		return
 	}
+	if planted == countedUnchecked && q.checkLeader(m.Epoch) == NoError {
+		q.recordFetch(m)
+	}
 	f := fetchInProgress{request: r, fetch: m, deadline: q.now + min(m.MaxWait, maxParked)}
 	if !q.validateFetch(&f) {
 		return
@@ -94,7 +97,7 @@ func (q *Quorum) onReadDone(ev ReadDone) {
 		return
 	}
 	delete(q.reads, ev.Token)
-	if !q.validateFetch(&f) {
+	if planted != readUnchecked && !q.validateFetch(&f) {
 		return
 	}
 	resp := q.fetchAnswer(f.request.Listener, NoError, NoError)
@@ -121,7 +124,7 @@ func (q *Quorum) wake(match func(*fetchInProgress) bool) {
 		return false
 	})
 	for _, f := range woken {
-		if q.validateFetch(&f) {
+		if planted == parkedUnchecked || q.validateFetch(&f) {
 			q.serveFetch(f, true)
 		}
 	}

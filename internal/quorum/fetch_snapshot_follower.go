@@ -133,7 +133,9 @@ func (q *Quorum) onSnapshotInstalled(ev SnapshotInstalled) {
 		return
 	}
 	q.log.restartAt(SnapshotInfo{ID: id, Size: ev.Size})
-	q.history = newHistory(q.cfg.StaticVoters, ev.Control)
+	if planted != installKeepsVoters {
+		q.history = newHistory(q.cfg.StaticVoters, ev.Control)
+	}
 	q.hw = id.Offset
 	q.note(NoteInfo, "the log begins at snapshot %s", id)
 	q.commit(id.Offset)

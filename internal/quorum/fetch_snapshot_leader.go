@@ -37,7 +37,9 @@ func (q *Quorum) handleFetchSnapshot(r Request, m *FetchSnapshotRequest) {
 	}
 	// Whoever fetches a snapshot follows this leader, though its log doesn't grow: without this a leader would resign
 	// while a majority catches up (pitfall 28). What the replica has acknowledged stays as it is.
-	q.countForCheckQuorum(m.Replica)
+	if planted != downloadNotCounted {
+		q.countForCheckQuorum(m.Replica)
+	}
 	read := snapshotRead{request: r, fetch: m, snapshot: info}
 	n := min(m.MaxBytes, maxSnapshotChunk)
 	if n <= 0 {

@@ -10,6 +10,9 @@ func majorityOffset(ends []Offset) Offset {
 	}
 	sorted := slices.Clone(ends)
 	slices.SortFunc(sorted, func(a, b Offset) int { return int(b - a) })
+	if planted == halfCommits {
+		return sorted[(len(sorted)-1)/2]
+	}
 	return sorted[len(sorted)/2]
 }
 
@@ -17,8 +20,12 @@ func majorityOffset(ends []Offset) Offset {
 // (Raft's commitment rule: a majority on older records proves nothing), and never backwards, also when a voter
 // change lowers the median.
 func (q *Quorum) advanceHighWatermark() {
-	hw := majorityOffset(q.leader.replicas.voterEnds())
-	if hw <= q.leader.epochStart || hw <= q.hw {
+	ends := q.leader.replicas.voterEnds()
+	if planted == removedLeaderCounts && !q.isVoter() {
+		ends = append(ends, q.log.flushed)
+	}
+	hw := majorityOffset(ends)
+	if hw <= q.leader.epochStart && planted != oldEpochCommits || hw <= q.hw && planted != highWatermarkLowered {
 		return
 	}
 	q.hw = hw

@@ -51,7 +51,7 @@ func (h *history) addBatch(base Offset, control []ControlRecord) {
 }
 
 func (h *history) truncate(to Offset) {
-	for n := len(h.voters); n > 0 && h.voters[n-1].offset >= to; n-- {
+	for n := len(h.voters); n > 0 && h.voters[n-1].offset >= to && planted != votersUncut; n-- {
 		h.voters = h.voters[:n-1]
 	}
 	for n := len(h.versions); n > 0 && h.versions[n-1].offset >= to; n-- {

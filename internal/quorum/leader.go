@@ -59,7 +59,7 @@ func (q *Quorum) becomeLeader() {
 	q.leaderEndpoints = q.cfg.Endpoints
 	q.hw = UnknownOffset // until a record of this epoch is committed (pitfall 8)
 	q.enter(Leader)
-	q.persist(true)
+	q.persist(planted != leaderNotSynced)
 	q.leader = &leaderState{
 		epochStart:    q.log.end,
 		replicas:      newReplicas(q.voters()),
@@ -174,6 +174,9 @@ func (q *Quorum) afterLeaderAppend() {
 func (q *Quorum) recordLeaderOffset() {
 	p := q.leader.replicas.find(q.local)
 	p.end = q.log.flushed
+	if planted == unflushedCounted {
+		p.end = q.log.end
+	}
 	q.advanceHighWatermark()
 }
 
@@ -189,7 +192,7 @@ func (q *Quorum) pollLeader() {
 		return
 	}
 	q.expireVoterChange()
-	if q.votedOut() && !l.handover {
+	if q.votedOut() && !l.handover && planted != votedOutLeads {
 		q.note(NoteInfo, "not among the committed voters %s: handing over epoch %d", q.voters(), q.election.Epoch)
 		l.handover, l.handoverDeadline = true, q.now+q.cfg.HandoverTimeout
 	}

@@ -89,7 +89,7 @@ func (l *logView) truncate(to Offset) {
 		l.flushes[i].end = min(l.flushes[i].end, to)
 	}
 	n := len(l.epochs)
-	for n > 0 && l.epochs[n-1].Start >= to {
+	for n > 0 && l.epochs[n-1].Start >= to && planted != epochsUncut {
 		n--
 	}
 	l.epochs = l.epochs[:n]

@@ -89,7 +89,10 @@ func (l *logView) finishDropPrefix() error {
 func (l *logView) restartAt(info SnapshotInfo) {
 	at := info.ID.Offset
 	l.start, l.end, l.flushed = at, at, at
-	l.epochs, l.snapshots = nil, []SnapshotInfo{info}
+	l.snapshots = []SnapshotInfo{info}
+	if planted != installKeepsEpochs {
+		l.epochs = nil
+	}
 	for i := range l.flushes {
 		l.flushes[i].end = min(l.flushes[i].end, at)
 	}

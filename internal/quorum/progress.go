@@ -117,6 +117,11 @@ func (r *replicas) voterEnds() []Offset {
 	for _, v := range r.set.Voters() {
 		ends = append(ends, r.voters[v.Key.ID].end)
 	}
+	if planted == observerCounts {
+		for _, p := range r.sortedObservers() {
+			ends = append(ends, p.end)
+		}
+	}
 	return ends
 }
 

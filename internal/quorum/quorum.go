@@ -89,6 +89,9 @@ func New(cfg Config, persisted *ElectionState, log LogState, seed uint64) (*Quor
 	}
 	if persisted != nil {
 		q.election = *persisted
+		if planted == voteForgotten {
+			q.election.Voted = NoReplica
+		}
 		q.out.newest, q.out.seq, q.out.persisted = *persisted, 1, 1
 	}
 	q.blank = cfg.FormationSafe && persisted == nil && q.log.empty() && q.isVoter()
@@ -246,13 +249,27 @@ func (q *Quorum) enter(r Role) {
 	q.role = r
 	q.early = nil
 	q.moves++
-	q.conns.list = q.conns.list[:0]
+	if planted != lateAnswers {
+		q.conns.list = q.conns.list[:0]
+	}
 	q.abandonDownload()
 }
 
-func (q *Quorum) voters() VoterSet { return q.history.current() }
+func (q *Quorum) voters() VoterSet {
+	if planted == uncommittedVotersIgnored {
+		if set, ok := q.VotersAt(max(q.committed, 0) - 1); ok {
+			return set
+		}
+	}
+	return q.history.current()
+}
 
-func (q *Quorum) isVoter() bool { return !q.replacing && q.history.current().Contains(q.local) }
+func (q *Quorum) isVoter() bool {
+	if _, ok := q.voters().ByID(q.local.ID); ok && planted == diskIgnored {
+		return true
+	}
+	return !q.replacing && q.voters().Contains(q.local)
+}
 
 // mayElect reports whether this replica may campaign: as a voter, or as the other one of two voters whose own removal is
 // not known to be committed. The one that is left votes by the old set, if the record has not reached it, and this log

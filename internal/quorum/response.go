@@ -123,6 +123,8 @@ func (q *Quorum) commonResponse(c connection, a *Answer) bool {
 	epoch := q.election.Epoch
 	endpoints := q.endpointIn(a)
 	switch {
+	case planted == lateAnswers && a.Leader.Epoch < epoch:
+		return true
 	case a.Leader.Epoch < epoch || a.Error == UnknownLeaderEpoch:
 		return false // its news are older than ours
 	case a.Leader.Epoch > epoch || a.Error == FencedLeaderEpoch || a.Error == NotLeaderOrFollower:

@@ -16,6 +16,8 @@ func (q *Quorum) start() {
 		q.note(NoteWarn, "quorum-state has epoch %d, the log has records of epoch %d: going on at the log's, without a vote", e.Epoch, last)
 		*e = ElectionState{Epoch: last, LeaderID: None, Voted: NoReplica}
 		q.startUnattached()
+	case planted == restartedLeaderLeads && e.LeaderID >= 0 && e.LeaderID == q.local.ID:
+		q.becomeLeader()
 	case e.LeaderID >= 0 && e.LeaderID == q.local.ID:
 		q.becomeResigned(nil)
 	case q.votedForSelf() && e.LeaderID == None && last < e.Epoch && q.mayElect():

@@ -14,7 +14,10 @@ func (q *Quorum) newTally() tally {
 		t.votes[q.local.ID] = true
 	}
 	t.needed = t.voters.Majority()
-	if q.emptyForVotes() {
+	if planted == halfElects {
+		t.needed = (t.voters.Len() + 1) / 2
+	}
+	if q.emptyForVotes() && planted != emptyLogMajority {
 		t.needed = t.voters.Len()
 	}
 	return t
@@ -58,13 +61,17 @@ func (q *Quorum) askForVotes(preVote bool) {
 	if q.tally.won() || q.tally.lost() {
 		return
 	}
+	epoch := q.election.Epoch // pre-votes too: only a candidate enters the next
+	if planted == preVoteOfNextEpoch && preVote {
+		epoch++
+	}
 	for _, v := range q.tally.voters.Voters() {
 		if _, answered := q.tally.votes[v.Key.ID]; answered || !q.conns.ready(v.Key.ID) {
 			continue
 		}
 		if to, ok := q.voterNode(v); ok {
 			q.send(to, &VoteRequest{
-				ClusterID: q.clusterID(), Voter: v.Key, Candidate: q.local, Epoch: q.election.Epoch,
+				ClusterID: q.clusterID(), Voter: v.Key, Candidate: q.local, Epoch: epoch,
 				LastOffsetEpoch: q.log.lastEpoch(), LastOffset: q.log.end, PreVote: preVote,
 			})
 		}
@@ -73,7 +80,7 @@ func (q *Quorum) askForVotes(preVote bool) {
 
 // handleVoteResponse records an answer; proceed has been decided by the common rules.
 func (q *Quorum) handleVoteResponse(c connection, req *VoteRequest, resp *VoteResponse) bool {
-	if resp.Error != NoError || req.Epoch != q.election.Epoch {
+	if resp.Error != NoError || req.Epoch != q.election.Epoch && planted != lateAnswers {
 		return false
 	}
 	id := c.to.ID

@@ -25,7 +25,7 @@ func (q *Quorum) becomeUnattached(epoch Epoch) {
 	q.enter(Unattached)
 	q.electionDeadline = deadline
 	if bumped {
-		q.persist(true)
+		q.persist(planted != epochNotSynced)
 	}
 }
 

@@ -24,7 +24,7 @@ func (q *Quorum) handleVote(r Request, m *VoteRequest) {
 		answer(NoError, err, false)
 		return
 	}
-	granted := q.mayGrant(m)
+	granted := q.mayGrant(m) && (planted != membersOnly || q.voters().Contains(m.Candidate))
 	switch {
 	case granted && !m.PreVote:
 		q.castVote(m.Candidate)
@@ -36,7 +36,7 @@ func (q *Quorum) handleVote(r Request, m *VoteRequest) {
 
 // mayGrant decides a well-formed request of the current epoch.
 func (q *Quorum) mayGrant(m *VoteRequest) bool {
-	if q.replacing || q.blank && m.LastOffset > 0 {
+	if q.replacing || q.blank && m.LastOffset > 0 && planted != blankVotes {
 		return false // this disk has forgotten what it promised: formation.go
 	}
 	upToDate := q.log.upToDate(m.LastOffsetEpoch, m.LastOffset)
@@ -45,14 +45,14 @@ func (q *Quorum) mayGrant(m *VoteRequest) bool {
 		case Leader:
 			return false
 		case Follower:
-			return upToDate && (!q.follower.hasFetched || q.follower.leaderResigned || q.follower.leaderGone())
+			return upToDate && (planted == preVoteUnderLeader || !q.follower.hasFetched || q.follower.leaderResigned || q.follower.leaderGone())
 		}
 		return upToDate
 	}
 	if q.role != Unattached && q.role != Prospective {
 		return false
 	}
-	if voted := q.election.Voted; voted.Known() {
+	if voted := q.election.Voted; voted.Known() && planted != secondVote {
 		return voted.ID == m.Candidate.ID && (voted.DirectoryID.IsZero() || voted.DirectoryID == m.Candidate.DirectoryID)
 	}
 	return q.election.LeaderID < 0 && upToDate
@@ -65,7 +65,7 @@ func (q *Quorum) castVote(candidate ReplicaKey) {
 		return
 	}
 	q.election.Voted = candidate
-	q.persist(true)
+	q.persist(planted != voteNotSynced)
 	if q.mayElect() {
 		q.electionDeadline = q.now + q.electionTimeout()
 	}

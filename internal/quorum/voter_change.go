@@ -34,6 +34,8 @@ func (q *Quorum) changeRefused() refusal {
 	q.expireVoterChange()
 	at, known := q.history.votersOffset()
 	switch {
+	case planted == changesOverlap && q.leader.change == nil && q.leader.proposed == nil && q.history.kraftVersion() > 0:
+		return refusal{}
 	case q.leader.change != nil || q.leader.proposed != nil:
 		return refusal{RequestTimedOut, "another change of the voters is under way"}
 	case q.hw < 0:
@@ -107,7 +109,7 @@ func (q *Quorum) controlAppended() {
 		return
 	}
 	c.offset, _ = q.history.votersOffset()
-	if !c.ackWhenCommitted {
+	if !c.ackWhenCommitted || planted == changeAnsweredEarly {
 		q.answerChange(c, refusal{})
 	}
 }

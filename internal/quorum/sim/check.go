@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"regexp"
+	"runtime"
+	"strings"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
@@ -21,6 +24,7 @@ type checker struct {
 	committed []batchID
 	hashes    []uint64
 	epochs    []quorum.Epoch // in which each was committed
+	newest    quorum.Epoch   // that anyone was ever in
 }
 
 type position struct {
@@ -41,10 +45,17 @@ func newChecker(w *world) *checker {
 }
 
 // violation is what a failed rule panics with.
-type violation struct{ text string }
+type violation struct{ check, text string }
 
+// fail ends the run. The function that calls it names the check.
 func (c *checker) fail(format string, args ...any) {
-	panic(violation{fmt.Sprintf(format, args...)})
+	check := "?"
+	if pc, _, _, ok := runtime.Caller(1); ok {
+		check = runtime.FuncForPC(pc).Name()
+		check = regexp.MustCompile(`(\.func\d+|\.\d+)+$`).ReplaceAllString(check, "")
+		check = check[strings.LastIndexByte(check, '.')+1:]
+	}
+	panic(violation{check, fmt.Sprintf(format, args...)})
 }
 
 // append: log matching. A batch has one predecessor, and an epoch has one batch at an offset.
@@ -146,6 +157,7 @@ func (c *checker) claim(n *node, epoch quorum.Epoch) {
 // slept through its own election may lead an old epoch late.)
 func (c *checker) elected(n *node, e quorum.LeaderChanged) {
 	c.claim(n, e.Epoch)
+	c.voted(n, e.Epoch)
 	if s := n.disk.synced.election; s == nil || s.Epoch < e.Epoch || s.Epoch == e.Epoch && int(s.LeaderID) != n.id {
 		c.fail("n%d leads epoch %d before it is on disk: %+v", n.id, e.Epoch, s)
 	}
@@ -212,6 +224,7 @@ func (c *checker) reply(n *node, request, m quorum.Message) {
 	}
 	switch m := m.(type) {
 	case *quorum.VoteResponse:
+		c.preVoteGiven(n, request.(*quorum.VoteRequest), m)
 		c.voteGiven(n, request.(*quorum.VoteRequest), m)
 	case *quorum.FetchResponse:
 		if a.Error == quorum.NoError && int(a.Leader.LeaderID) != n.id {

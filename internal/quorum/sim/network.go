@@ -12,8 +12,14 @@ func (w *world) travelTime() time.Duration {
 	if w.chance(w.s.slow) {
 		d *= 10
 	}
+	if w.chance(w.s.stray) {
+		d += w.between(0, strayTime)
+	}
 	return d
 }
+
+// strayTime is long enough for an election or two to pass meanwhile.
+const strayTime = 5 * time.Second
 
 func (n *node) fsyncTime() time.Duration {
 	w := n.w

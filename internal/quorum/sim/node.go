@@ -52,6 +52,7 @@ type node struct {
 	accumulator accumulator
 	flushing    bool
 	flushNext   *quorum.Flush
+	watch       watch
 	committed   quorum.Offset
 	verified    int // batches of its log compared with what is committed
 }
@@ -83,6 +84,7 @@ func (n *node) start() {
 	n.up, n.leaving, n.booted, n.frozenUntil = true, false, w.now, 0
 	n.dropClients()
 	n.accumulator, n.flushing, n.flushNext, n.installing = accumulator{}, false, nil, false
+	n.watch = newWatch()
 	n.committed, n.verified, n.tickAt = -1, 0, 0
 	n.follows, n.prospective, n.leads, n.served = following{}, 0, 0, map[quorum.ReplicaKey]time.Duration{}
 	election, log, ok := n.open()
@@ -187,6 +189,7 @@ func (n *node) step(ev quorum.Event) {
 	}
 	w.check.afterStep(n)
 	w.check.watch(n, ev, before)
+	w.check.roles(n, ev, before, fx)
 	n.scheduleTick()
 	if w.afterEvent != nil {
 		w.afterEvent(n)
@@ -302,7 +305,7 @@ func (n *node) carryOut(e quorum.Effect) {
 		n.later(w.between(0, time.Millisecond), func() { n.stop(w.chance(0.5)) })
 	case quorum.Note:
 		if e.Level == quorum.NoteError {
-			w.check.fail("n%d reports a contradiction: %s", n.id, e.Text)
+			w.check.contradiction(n, e.Text)
 		}
 	}
 }

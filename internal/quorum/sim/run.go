@@ -14,6 +14,7 @@ type Result struct {
 	Seed      uint64
 	Events    int
 	Violation string        // empty: none
+	Check     string        // that found it
 	Committed int           // batches
 	Converged time.Duration // from healing to something new committed on every node
 	Elections int
@@ -40,9 +41,9 @@ func RunOn(seed uint64, disk Disk, trace bool) (res Result) {
 		switch r := recover().(type) {
 		case nil:
 		case violation:
-			res.Violation = r.text
+			res.Violation, res.Check = r.text, r.check
 		default:
-			res.Violation = fmt.Sprintf("panic: %v\n%s", r, debug.Stack())
+			res.Check, res.Violation = "panic", fmt.Sprintf("panic: %v\n%s", r, debug.Stack())
 		}
 		res.Happened = w.happened
 		res.Events, res.Committed, res.Elections = w.steps, len(w.check.committed), len(w.check.leaders)
@@ -65,7 +66,7 @@ func RunOn(seed uint64, disk Disk, trace bool) (res Result) {
 func (w *world) healAll() {
 	w.tracef("HEALED")
 	w.healed = true
-	w.s.drop, w.s.repeat, w.s.slow = 0, 0, 0
+	w.s.drop, w.s.repeat, w.s.slow, w.s.stray = 0, 0, 0, 0
 	clear(w.cut)
 	w.mendDisks()
 	for _, n := range w.nodes {

@@ -18,6 +18,7 @@ type scenario struct {
 	drop, repeat      float64
 	latency           time.Duration // at most, mostly
 	slow              float64       // chance of a message ten times as slow
+	stray             float64       // chance of one that comes seconds later
 	fsync             time.Duration // at most, mostly
 	faults            time.Duration // length of the first phase
 	between           time.Duration // mean time between faults
@@ -77,6 +78,7 @@ func newScenario(rng *rand.Rand) scenario {
 			s.spares += 2
 		}
 	}
+	s.stray = rate(0, 0, 0.01, 0.05)
 	return s
 }
 
@@ -84,6 +86,6 @@ func newScenario(rng *rand.Rand) scenario {
 func (s scenario) controllers() int { return s.voters + s.spares }
 
 func (s scenario) String() string {
-	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v real=%v segment=%d/%dms diskFaults=%s",
-		s.voters, s.spares, s.changes, s.autoJoin, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift, s.real, s.segment, s.segmentMs, s.diskFaults)
+	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g stray=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v real=%v segment=%d/%dms diskFaults=%s",
+		s.voters, s.spares, s.changes, s.autoJoin, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.stray, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift, s.real, s.segment, s.segmentMs, s.diskFaults)
 }

@@ -1,0 +1,132 @@
+//go:build mutants
+
+package quorum
+
+import "fmt"
+
+// planted is the bug in this process.
+var planted = none
+
+// Mutant describes a planted bug.
+type Mutant struct {
+	Name    string
+	Pitfall string // what of the protocol it stands for
+	Bug     string // what the engine does wrong, in a sentence
+}
+
+// Plant makes the engine wrong as the mutant of this name says; "" mends it. Not while an engine runs.
+func Plant(name string) error {
+	for i, m := range mutants {
+		if m.Name == name {
+			planted = mutation(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("no mutant is called %q", name)
+}
+
+// Mutants lists all there are.
+func Mutants() []Mutant { return mutants[none+1:] }
+
+func init() {
+	for i, m := range mutants[none+1:] {
+		if m.Name == "" || m.Pitfall == "" || m.Bug == "" {
+			panic(fmt.Sprintf("mutation %d is not described", i+1))
+		}
+	}
+}
+
+var mutants = [mutations]Mutant{
+	voteNotSynced: {"vote-not-synced", "fsync before answering a vote",
+		"A vote is answered before it is on disk."},
+	ownVoteNotSynced: {"own-vote-not-synced", "fsync before asking for votes",
+		"A candidate asks for votes before its own is on disk."},
+	epochNotSynced: {"epoch-not-synced", "fsync before speaking of an epoch",
+		"A new epoch is spoken of before it is on disk."},
+	leaderNotSynced: {"leader-not-synced", "two leaders in one epoch",
+		"A leader takes office, and appends its first record, before that is on disk."},
+	voteForgotten: {"vote-forgotten", "one vote an epoch, across restarts",
+		"A restart forgets the vote that quorum-state holds."},
+	fetchBeforeFlush: {"fetch-before-flush", "fsync before counting",
+		"A voter fetches, and so acknowledges, what it has not flushed."},
+	unflushedCounted: {"unflushed-counted", "the leader's own unflushed log",
+		"The leader counts its own bytes before they are on its disk."},
+
+	lengthOnly: {"length-only", "up-to-date check",
+		"A candidate's log is judged by its length alone."},
+	epochOnly: {"epoch-only", "up-to-date check",
+		"A candidate's log is judged by its last epoch alone."},
+	halfElects: {"half-elects", "majorities intersect",
+		"Half of an even number of voters elects a leader."},
+	secondVote: {"second-vote", "one vote an epoch",
+		"A node that has voted votes again in the same epoch."},
+	restartedLeaderLeads: {"restarted-leader-leads", "resigned leader on restart",
+		"A leader that was restarted leads on in its epoch."},
+	lateAnswers: {"late-answers", "late responses",
+		"Answers to requests of an earlier role or epoch still count."},
+	preVoteUnderLeader: {"pre-vote-under-leader", "pre-vote from a live follower",
+		"A follower that its leader serves grants pre-votes."},
+	preVoteOfNextEpoch: {"pre-vote-of-next-epoch", "pre-vote with epoch+1",
+		"A pre-vote is asked for in the next epoch, so that asking alone deposes leaders."},
+	oldEndHeard: {"old-end-heard", "EndQuorumEpoch of an old epoch",
+		"The farewell of an earlier epoch's leader is taken for the present one's."},
+	emptyListCampaign: {"empty-list-campaign", "empty successor list",
+		"Everybody becomes candidate at once where a leader names no successor."},
+	earlyRoundForgets: {"early-round-forgets", "a lost early round restores the follower",
+		"A follower that lost an early round gives its dead leader a whole fetch timeout more."},
+	beginProvesLife: {"begin-proves-life", "timer resets",
+		"BeginQuorumEpoch restarts the fetch timeout, so a leader that can talk but not listen is never replaced."},
+	blankVotes: {"blank-votes", "a reformatted initial voter",
+		"A voter whose disk was lost and formatted again votes for whoever has records."},
+	emptyLogMajority: {"empty-log-majority", "formation and amnesia",
+		"A candidate whose log is empty needs a majority, not everybody."},
+
+	oldEpochCommits: {"old-epoch-commits", "high watermark at leader change",
+		"A majority on records of an earlier epoch commits them."},
+	halfCommits: {"half-commits", "majorities intersect",
+		"Half of an even number of voters commits."},
+	observerCounts: {"observer-counts", "only voters acknowledge",
+		"An observer's fetch is counted towards the high watermark."},
+	countedUnchecked: {"counted-unchecked", "advancing progress on diverging fetches",
+		"A fetch offset is counted before it is known to be in this log."},
+	epochsUncut: {"epochs-uncut", "epoch cache at truncation",
+		"A truncation leaves the epoch cache as it was."},
+	cutAtLeadersWord: {"cut-at-leaders-word", "divergence",
+		"A follower cuts where the leader's epoch ends, not where its own does."},
+	highWatermarkBeyondEnd: {"high-watermark-beyond-end", "a follower's high watermark",
+		"A follower takes the leader's high watermark past the end of its own log."},
+	highWatermarkForgotten: {"high-watermark-forgotten", "high watermark at leader change",
+		"A follower forgets its high watermark when a new leader does not know one yet."},
+	parkedUnchecked: {"parked-unchecked", "parked fetch answers",
+		"A parked fetch is answered without looking again who leads."},
+	readUnchecked: {"read-unchecked", "reads are validated again",
+		"Records that were read are sent without looking again who leads and what the log holds."},
+	leaderWithoutAddress: {"leader-without-address", "leader without endpoints",
+		"A leader is named to a peer without its address."},
+
+	downloadNotCounted: {"download-not-counted", "check-quorum with snapshots",
+		"Voters that fetch a snapshot don't count as followers, and the leader resigns."},
+	installKeepsVoters: {"install-keeps-voters", "voter set after a snapshot install",
+		"A snapshot is installed without the voters it names."},
+	installKeepsEpochs: {"install-keeps-epochs", "snapshot download",
+		"A snapshot is installed and the epoch cache is kept."},
+
+	membersOnly: {"members-only", "membership check on vote requests",
+		"A vote is refused to whoever is not in the receiver's own, perhaps stale, voter set."},
+	uncommittedVotersIgnored: {"uncommitted-voters-ignored", "uncommitted voter set",
+		"A voter set is in force once it is committed, not as soon as it is in the log."},
+	votersUncut: {"voters-uncut", "uncommitted voter set",
+		"A truncation does not bring the voter set before back."},
+	changesOverlap: {"changes-overlap", "one voter change at a time",
+		"A leader begins a change before the last one, or anything of its own epoch, is committed."},
+	removedLeaderCounts: {"removed-leader-counts", "high watermark after a voter change",
+		"A leader that was removed counts itself towards the high watermark."},
+	highWatermarkLowered: {"high-watermark-lowered", "high watermark after a voter change",
+		"The high watermark follows the median of the new voter set downwards."},
+	votedOutLeads: {"voted-out-leads", "a leader that removed itself",
+		"A leader leads on after its own removal is committed."},
+	changeAnsweredEarly: {"change-answered-early", "AddRaftVoter is answered when committed",
+		"An added voter is acknowledged before that is committed."},
+	diskIgnored: {"disk-ignored", "voter not in its own set",
+		"A node with a new disk takes itself for the voter that had its id."},
+}
