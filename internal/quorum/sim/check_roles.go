@@ -253,10 +253,7 @@ func (c *checker) voteRefused(n *node, ev quorum.Event, before, after quorum.Sta
 	if !free {
 		return
 	}
-	end, epoch := n.end(), quorum.Epoch(0)
-	if k := len(n.disk.log); k > 0 {
-		epoch = c.w.batches[n.disk.log[k-1]].info.Epoch
-	}
+	end, epoch := n.end(), n.lastEpoch()
 	if req.LastOffsetEpoch > epoch || req.LastOffsetEpoch == epoch && req.LastOffset >= end {
 		c.fail("n%d, %s of epoch %d with a log to %d-%d, refuses n%d, which has %d-%d", n.id, after.Role, after.Epoch, end, epoch,
 			req.Candidate.ID, req.LastOffset, req.LastOffsetEpoch)

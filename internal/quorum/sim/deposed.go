@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
@@ -19,7 +20,7 @@ type following struct {
 const checkQuorum = 2900 * time.Millisecond
 
 // watch follows a step.
-func (c *checker) watch(n *node, ev quorum.Event, before quorum.Status) {
+func (c *checker) watch(n *node, ev quorum.Event, before quorum.Status, fx quorum.Effects) {
 	w, after := c.w, n.q.Status()
 	at := quorum.LeaderAndEpoch{LeaderID: after.LeaderID, Epoch: after.Epoch}
 	switch {
@@ -43,11 +44,23 @@ func (c *checker) watch(n *node, ev quorum.Event, before quorum.Status) {
 				c.mayCampaign(n, before)
 			}
 		case quorum.Resigned:
-			if _, tick := ev.(quorum.Tick); tick && before.Role == quorum.Leader && !n.leaving {
+			if _, tick := ev.(quorum.Tick); tick && before.Role == quorum.Leader && !n.leaving && !transferred(fx) {
 				c.mayResign(n, before)
 			}
 		}
 	}
+}
+
+// transferred: a leader hands over because it was asked to.
+func transferred(fx quorum.Effects) bool {
+	return slices.ContainsFunc(fx, func(e quorum.Effect) bool {
+		r, ok := e.(quorum.Reply)
+		if !ok {
+			return false
+		}
+		_, ok = r.Message.(*quorum.TransferResponse)
+		return ok
+	})
 }
 
 func fetched(ev quorum.Event) bool {

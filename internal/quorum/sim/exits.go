@@ -40,19 +40,17 @@ func (c *checker) namesReceiver(n, from *node, a *quorum.Answer) {
 	}
 }
 
-// takesBack: a voter that granted a vote and refuses it to the same candidate when asked again, without a leader to name.
+// takesBack: a voter that granted a vote refuses it to the same candidate when asked again, though he has not won yet.
 func (c *checker) takesBack(n *node, req *quorum.VoteRequest, m *quorum.VoteResponse) {
 	if req.PreVote || m.Granted || m.Error != quorum.NoError || m.Leader.Epoch != req.Epoch || m.Leader.LeaderID >= 0 {
 		return
 	}
-	if c.votes[vote{n.key(), req.Epoch}] == req.Candidate.ID && c.hasVoted(n.key(), req.Epoch) {
+	if l, won := c.leaders[req.Epoch]; won && l == int(req.Candidate.ID) {
+		return
+	}
+	if to, voted := c.votes[vote{n.key(), req.Epoch}]; voted && to == req.Candidate.ID {
 		c.fail("n%d takes back the vote that n%d has in epoch %d", n.id, req.Candidate.ID, req.Epoch)
 	}
-}
-
-func (c *checker) hasVoted(voter quorum.ReplicaKey, epoch quorum.Epoch) bool {
-	_, ok := c.votes[vote{voter, epoch}]
-	return ok
 }
 
 // fetchBears: records continue the follower's log, in epochs that ascend to the leader's; a divergence doesn't reach below
@@ -61,7 +59,7 @@ func (c *checker) fetchBears(n, from *node, req *quorum.FetchRequest, m *quorum.
 	if m.Diverging != nil && m.Snapshot != nil || len(m.Data) > 0 && m.Snapshot != nil {
 		c.fail("n%d answers a fetch with a snapshot and more", n.id)
 	}
-	if req.FetchOffset != from.end() {
+	if req.FetchOffset != from.end() || req.LastFetchedEpoch != from.lastEpoch() {
 		return // from before it began another log
 	}
 	end := from.end()

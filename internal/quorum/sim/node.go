@@ -188,7 +188,7 @@ func (n *node) step(ev quorum.Event) {
 		}
 	}
 	w.check.afterStep(n)
-	w.check.watch(n, ev, before)
+	w.check.watch(n, ev, before, fx)
 	w.check.roles(n, ev, before, fx)
 	n.scheduleTick()
 	if w.afterEvent != nil {
@@ -350,6 +350,14 @@ func (n *node) truncate(to quorum.Offset) {
 	if n.real != nil {
 		n.real.truncate(to)
 	}
+}
+
+// lastEpoch is that of the last record, 0 if there is none.
+func (n *node) lastEpoch() quorum.Epoch {
+	if k := len(n.disk.log); k > 0 {
+		return n.w.batches[n.disk.log[k-1]].info.Epoch
+	}
+	return 0
 }
 
 func (n *node) end() quorum.Offset { return n.w.endOf(n.disk.log) }
