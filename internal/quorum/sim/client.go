@@ -9,9 +9,9 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
 
-// Clients of a small key-value store over the log: they put, and they read with a linearizable read, which is answered after
-// a record that was appended since its arrival is committed. What they saw is checked with porcupine, key by key. A client
-// that gets no answer does not know whether its put was done, nor when.
+// Clients of a small key-value store over the log: they put, and they read with a linearizable read, either the engine's
+// (ReadIndex) or one that waits for a record that was appended since its arrival. What they saw is checked with porcupine, key
+// by key. A client that gets no answer does not know whether its put was done, nor when.
 
 // history is what clients saw of one key.
 type history struct {
@@ -33,8 +33,8 @@ type waiting struct {
 
 const (
 	keysInPlay   = 2
-	opsPerKey    = 24 // then another takes its place: short histories are checked fast
-	unknownByKey = 5
+	opsPerKey    = 10 // then another takes its place: checking takes time exponential in what is concurrent
+	unknownByKey = 3
 )
 
 func (w *world) planClients() {
@@ -90,8 +90,27 @@ func (n *node) serveClient() {
 		a.next++
 		n.later(w.between(0, 3*time.Millisecond), n.propose)
 	}
-	n.waiting = append(n.waiting, waiting{key, len(h.ops), until})
+	p := waiting{key, len(h.ops), until}
 	h.ops = append(h.ops, op)
+	if op.put || w.chance(0.5) {
+		n.waiting = append(n.waiting, p)
+		return
+	}
+	w.replyTo++
+	w.check.reads[w.replyTo], n.reads[w.replyTo] = w.endOf(w.check.committed), p
+	n.step(quorum.ReadIndex{Token: w.replyTo})
+}
+
+// readReady answers a read by what is committed below the offset, as soon as that is known here.
+func (n *node) readReady(e quorum.ReadReady) {
+	p, ok := n.reads[e.Token]
+	if !ok {
+		return
+	}
+	delete(n.reads, e.Token)
+	p.until = e.Offset - 1
+	n.waiting = append(n.waiting, p)
+	n.answerClients(n.committed)
 }
 
 // answerClients: what was waited for is committed, and this node led all the time.
