@@ -169,8 +169,8 @@ func (a *accumulator) drain() (p quorum.Propose, since time.Time, ok bool) {
 			a.first += int64(released[0].records)
 		} else {
 			a.builder.Reset(record.BuilderConfig{BaseOffset: a.first, Epoch: a.epoch})
+			ms := released[0].at.UnixMilli() // one for all: Apache Kafka's nodes refuse a metadata batch whose records differ, and exit
 			for _, c := range released[:n] {
-				ms := c.at.UnixMilli()
 				for range c.records {
 					a.builder.Append(ms, nil, bytes[:sizes[0]])
 					bytes, sizes = bytes[sizes[0]:], sizes[1:]
