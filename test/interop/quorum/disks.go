@@ -36,6 +36,9 @@ func readBatches(dir string, below int64) ([]record.Batch, error) {
 			if err := b.Validate(); err != nil {
 				return nil, fmt.Errorf("%s: offset %d: %w", file, b.BaseOffset(), err)
 			}
+			if b.BaseTimestamp() != b.MaxTimestamp() {
+				return nil, fmt.Errorf("%s: offset %d: timestamps from %d to %d: a Java node exits over two in one batch", file, b.BaseOffset(), b.BaseTimestamp(), b.MaxTimestamp())
+			}
 			if next >= 0 && b.BaseOffset() != next {
 				return nil, fmt.Errorf("%s: offset %d follows %d", file, b.BaseOffset(), next-1)
 			}

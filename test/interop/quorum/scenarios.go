@@ -37,6 +37,7 @@ var scenarios = []scenario{
 		w.toolsRead()
 	}},
 	{name: "2 Go + 1 Java with snapshots", kinds: []kind{goKind, goKind, javaKind}, extra: map[string]string{snapshotBytes: "100000"}, then: func(w *world) {
+		w.describesItself()
 		for _, leader := range []kind{goKind, javaKind} {
 			w.joinsAndLeaves(leader.other(), leader)
 			w.joinsByItself(leader.other(), leader)

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 )
 
-// joinsAndLeaves lets a controller of one kind join a quorum under a leader of the other kind: it observes, from the leader's snapshot on,
-// is added by Apache Kafka's own command, and is removed by it.
+// joinsAndLeaves lets a controller of one kind join a quorum under a leader of the other kind: it observes, from the
+// leader's snapshot on, is added, and is removed.
 func (w *world) joinsAndLeaves(joiner, leader kind) {
 	n := w.newNode(int32(10+int(joiner)), joiner)
 	n.joins = true
@@ -36,16 +37,14 @@ func (w *world) joinsAndLeaves(joiner, leader kind) {
 		w.brokers = slices.DeleteFunc(w.brokers, func(b *node) bool { return b == n })
 		w.gone = append(w.gone, n)
 	}()
-	if w.check(what+"is added by MetadataQuorumCommand", func() {
-		s := w.lead(leader)
-		w.quorumCommand(s, "--command-config", n.writeConfig(), "add-controller")
+	if w.check(what+"is added by "+voterTool[leader], func() {
+		w.addVoter(w.lead(leader), n)
 		eventually(electsWithin, fmt.Sprintf("%s votes", n), func() error { return w.votes(n, true) })
 		w.caughtUp()
 		w.writesGoOn()
 	}) {
-		w.check(what+"is removed by MetadataQuorumCommand", func() {
-			s := w.lead(leader)
-			w.quorumCommand(s, "remove-controller", "--controller-id", fmt.Sprint(n.id), "--controller-directory-id", n.directory.String())
+		w.check(what+"is removed by "+voterTool[leader], func() {
+			w.removeVoter(w.lead(leader), n)
 			eventually(electsWithin, fmt.Sprintf("%s observes", n), func() error { return w.votes(n, false) })
 			w.caughtUp()
 			w.writesGoOn()
@@ -54,9 +53,68 @@ func (w *world) joinsAndLeaves(joiner, leader kind) {
 	w.check(what+"leaves in order", n.stop)
 }
 
+// voterTool is what changes the voters under a leader of a kind: the other kind's own.
+var voterTool = map[kind]string{goKind: "MetadataQuorumCommand", javaKind: "kraftd quorum"}
+
+func (w *world) addVoter(s *quorumState, n *node) {
+	if s.leader.kind == goKind {
+		w.quorumCommand(s, "--command-config", n.writeConfig(), "add-controller")
+		return
+	}
+	w.kraftdQuorum(s, "add", "--id", fmt.Sprint(n.id), "--directory", n.directory.String(), "--endpoint", "CONTROLLER://"+n.addr())
+}
+
+func (w *world) removeVoter(s *quorumState, n *node) {
+	if s.leader.kind == goKind {
+		w.quorumCommand(s, "remove-controller", "--controller-id", fmt.Sprint(n.id), "--controller-directory-id", n.directory.String())
+		return
+	}
+	w.kraftdQuorum(s, "remove", fmt.Sprint(n.id), "--directory", n.directory.String())
+}
+
 // quorumCommand runs Apache Kafka's command for the quorum at the leader.
 func (w *world) quorumCommand(s *quorumState, args ...string) string {
 	return w.h.kafkaTool("org.apache.kafka.tools.MetadataQuorumCommand", append([]string{"--bootstrap-controller", s.leader.addr()}, args...)...)
+}
+
+// kraftdQuorum runs ours at the leader.
+func (w *world) kraftdQuorum(s *quorumState, args ...string) string {
+	return w.h.tool(append([]string{w.h.kraftd, "quorum", "--bootstrap-controller", s.leader.addr()}, args...)...)
+}
+
+// describesItself: each kind's tool describes a quorum under a leader of the other kind, and ours hands over where a Go node leads.
+func (w *world) describesItself() {
+	w.check("MetadataQuorumCommand describes the quorum under a Go leader", func() {
+		s := w.lead(goKind)
+		status := w.quorumCommand(s, "describe", "--status")
+		for _, words := range []string{"ClusterId:              " + w.clusterID, fmt.Sprintf("LeaderId:               %d", s.leader.id), fmt.Sprintf("LeaderEpoch:            %d", s.epoch)} {
+			want(strings.Contains(status, words), "no %q in\n%s", words, status)
+		}
+		replication := w.quorumCommand(s, "describe", "--replication")
+		for _, n := range w.voters {
+			want(strings.Contains(replication, n.directory.String()), "no %s in\n%s", n, replication)
+		}
+	})
+	w.check("kraftd quorum transfer has a Go leader hand over to a Java voter", func() {
+		s := w.lead(goKind)
+		to := w.of(javaKind)[0]
+		w.kraftdQuorum(s, "transfer", fmt.Sprint(to.id))
+		now := w.caughtUp()
+		want(now.leader == to, "%s leads", now.leader)
+		w.writesGoOn()
+	})
+	w.check("kraftd quorum status describes the quorum under a Java leader, and transfer says that it can't", func() {
+		s := w.lead(javaKind)
+		status := w.kraftdQuorum(s, "status")
+		want(strings.Contains(status, fmt.Sprintf("leader %d, epoch %d,", s.leader.id, s.epoch)), "%s", status)
+		for _, n := range w.voters {
+			want(strings.Contains(status, n.directory.String()), "no %s in\n%s", n, status)
+		}
+		err := try(func() { w.kraftdQuorum(s, "transfer", fmt.Sprint(w.of(goKind)[0].id)) })
+		want(err != nil && strings.Contains(err.Error(), "can't hand over to a named voter"), "transfer: %v", err)
+		now := w.elected()
+		want(now.leader == s.leader && now.epoch == s.epoch, "%s leads in epoch %d", now.leader, now.epoch)
+	})
 }
 
 // votes tells whether the leader counts a node among the voters, with its directory id, as expected.
@@ -118,8 +176,7 @@ func (w *world) joinsByItself(joiner, leader kind) {
 	})
 	w.check(what+"is removed when it is down", func() {
 		n.stop() // running, it would join again
-		s := w.lead(leader)
-		w.quorumCommand(s, "remove-controller", "--controller-id", fmt.Sprint(n.id), "--controller-directory-id", n.directory.String())
+		w.removeVoter(w.lead(leader), n)
 		eventually(electsWithin, fmt.Sprintf("%s is no voter", n), func() error { return w.votes(n, false) })
 	})
 }
@@ -130,7 +187,7 @@ func (w *world) leaderLeaves(leader kind) {
 	if !w.check(fmt.Sprintf("a %s leader that is removed gives way", leader), func() {
 		s := w.lead(leader)
 		left = s.leader
-		w.quorumCommand(s, "remove-controller", "--controller-id", fmt.Sprint(left.id), "--controller-directory-id", left.directory.String())
+		w.removeVoter(s, left)
 		eventually(electsWithin, "another leader", func() error {
 			now, err := w.state()
 			if err == nil && now.leader == left {
@@ -145,7 +202,7 @@ func (w *world) leaderLeaves(leader kind) {
 		return
 	}
 	w.check(fmt.Sprintf("and votes again when the next leader, %s or not, adds it", leader), func() {
-		w.quorumCommand(w.elected(), "--command-config", left.writeConfig(), "add-controller")
+		w.addVoter(w.elected(), left)
 		eventually(electsWithin, fmt.Sprintf("%s votes", left), func() error { return w.votes(left, true) })
 		w.caughtUp()
 	})
