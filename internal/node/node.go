@@ -187,7 +187,7 @@ func (n *Node) buildController() (err error) {
 		SessionTimeout: ms(n.cfg.Int64(config.BrokerSessionTimeoutMs)), HeartbeatInterval: ms(n.cfg.Int64(config.BrokerHeartbeatIntervalMs)),
 		MaxIdleInterval: idle, LeaderImbalanceInterval: rebalance, UncleanElectionInterval: ms(n.cfg.Int64(config.UncleanElectionIntervalMs)),
 		DisableTopicDeletion: !n.cfg.Bool(config.DeleteTopicEnable),
-		Voters:               n.voters, KRaftVersion: n.raft.KRaftVersion, Raft: n.raft.Handle,
+		Voters:               n.voters, KRaftVersion: n.raft.KRaftVersion, UpgradeKRaftVersion: n.raft.UpgradeKRaftVersion, Raft: n.raft.Handle,
 		Registration: registration, SendToActive: n.sendToActiveController, Snapshots: n.snapshots,
 		Authorizer: auth.AllowAll{}, Rand: mathrand.New(mathrand.NewPCG(randomSeed(), randomSeed())),
 		Registry: n.registry, Logger: n.opt.Logger.With("component", "controller"),

@@ -19,6 +19,7 @@ const (
 	InvalidRequest             ErrorCode = 42
 	FencedLeaderEpoch          ErrorCode = 74
 	UnknownLeaderEpoch         ErrorCode = 75
+	InvalidUpdateVersion       ErrorCode = 95
 	SnapshotNotFound           ErrorCode = 98
 	PositionOutOfRange         ErrorCode = 99
 	InconsistentClusterID      ErrorCode = 104
@@ -40,6 +41,7 @@ var errorNames = map[ErrorCode]string{
 	InvalidRequest:             "INVALID_REQUEST",
 	FencedLeaderEpoch:          "FENCED_LEADER_EPOCH",
 	UnknownLeaderEpoch:         "UNKNOWN_LEADER_EPOCH",
+	InvalidUpdateVersion:       "INVALID_UPDATE_VERSION",
 	SnapshotNotFound:           "SNAPSHOT_NOT_FOUND",
 	PositionOutOfRange:         "POSITION_OUT_OF_RANGE",
 	InconsistentClusterID:      "INCONSISTENT_CLUSTER_ID",

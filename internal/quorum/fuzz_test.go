@@ -151,6 +151,9 @@ func (z *fuzzer) event() Event {
 		case 4, 5, 6:
 			z.next++
 			return ReadIndex{Token: z.next}
+		case 8:
+			z.next++
+			return UpgradeVersion{Token: z.next, Epoch: z.q.Status().Epoch, Level: int16(z.byte() % 3)}
 		case 7:
 			return Routes{Nodes: []Node{{ID: NodeID(z.small()), Host: "r", Port: 3}}}
 		}

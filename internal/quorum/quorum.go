@@ -153,6 +153,8 @@ func (q *Quorum) handle(ev Event) {
 		q.beginShutdown()
 	case DirectoryReplaced:
 		q.onDirectoryReplaced(ev.DirectoryID)
+	case UpgradeVersion:
+		q.upgradeVersion(ev)
 	case ReadIndex:
 		q.readIndex(ev.Token)
 	case Routes:

@@ -238,6 +238,8 @@ func (e *env) carryOut(n *scriptNode, f quorum.Effect) {
 			return
 		}
 		e.wire = append(e.wire, envelope{from: n.id, to: c.from, correlation: c.correlation, message: f.Message, answer: true, life: c.life})
+	case quorum.VersionUpgraded:
+		e.printf("%d answers: changed %v, %s", n.id, f.Changed, refusalString(f.Error, f.Text))
 	case quorum.ReadReady:
 		e.printf("  %d  lets the read see all below %d", n.id, f.Offset)
 	case quorum.ReadFailed:

@@ -24,6 +24,7 @@ import (
 //	lose                   forget all messages on their way
 //	cut from to / heal     a link loses everything, one way
 //	slow id / sync id / fast id     hold back, then complete, what the disk was asked
+//	upgrade id level [validate]     of kraft.version
 //	read id                a linearizable read
 //	routes [ids]           tell them where all nodes are now
 //	replace id             end a node; a new disk under a new directory id takes its place
@@ -135,6 +136,8 @@ func (e *env) run(t *testing.T, d *datadriven.TestData) {
 		for _, id := range all {
 			e.printf("%d  %s", id, votersString(e.nodes[id].q.Status().Voters))
 		}
+	case "upgrade":
+		e.step(one(), quorum.UpgradeVersion{Epoch: one().q.Status().Epoch, Level: int16(ids[1]), ValidateOnly: d.HasArg("validate")})
 	case "read":
 		e.replyTo++
 		e.step(one(), quorum.ReadIndex{Token: e.replyTo})

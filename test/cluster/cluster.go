@@ -27,6 +27,7 @@ import (
 type Spec struct {
 	Controllers int
 	Voters      int  // initial ones, the first controllers; 0: all
+	Static      bool // the initial voters stand in controller.quorum.voters: kraft.version 0
 	Brokers     int  // 0: the controllers are brokers too
 	Processes   bool // nodes are processes of the kraftd binary, otherwise they run in this process
 	Config      map[string]string
@@ -235,6 +236,17 @@ func (n *Node) writeConfig(initial, bootstrap string, rf int) {
 		listeners = append(listeners, fmt.Sprintf("CONTROLLER://127.0.0.1:%d", n.controllerPort))
 	}
 	props[config.ProcessRoles], props[config.Listeners] = strings.Join(roles, ","), strings.Join(listeners, ",")
+	if n.c.Spec.Static {
+		var voters []string
+		for _, v := range strings.Split(initial, ",") {
+			voters = append(voters, v[:strings.LastIndexByte(v, ':')])
+		}
+		delete(props, config.KraftInitialControllers)
+		delete(props, config.KraftFormationSafe)
+		if !n.Controller || slices.ContainsFunc(voters, func(v string) bool { return strings.HasPrefix(v, fmt.Sprintf("%d@", n.ID)) }) {
+			props[config.QuorumVoters] = strings.Join(voters, ",")
+		}
+	}
 	maps.Copy(props, n.c.Spec.Config)
 	n.ConfigFile = filepath.Join(n.Dir, "kraftd.properties")
 	require.NoError(n.c.t, os.WriteFile(n.ConfigFile, config.Format(props), 0o600))

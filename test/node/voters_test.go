@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	kadmin "github.com/kraft-dev/kraft-operator/internal/admin"
@@ -170,4 +172,40 @@ func TestVotersChangeUnderLoad(t *testing.T) {
 	failed, first := writes.Failures()
 	require.Zero(t, failed, "metadata write: %v", first)
 	t.Logf("%d metadata writes, longest gap %s", writes.Total(), writes.LongestGap())
+}
+
+// TestStaticVotersBecomeDynamic starts with controller.quorum.voters, upgrades kraft.version to 1 by UpdateFeatures, and then changes voters
+// as ever; the nodes restart with their static setting, which counts no more.
+func TestStaticVotersBecomeDynamic(t *testing.T) {
+	t.Parallel()
+	c := cluster.Start(t, cluster.Spec{Controllers: 4, Voters: 3, Static: true, Brokers: 1, Processes: true})
+	q := quorum{t, c}
+	create(t, c, "t", 1, 1)
+	out, err := q.kraftd("add", "--config", c.Controllers[3].ConfigFile)
+	require.Error(t, err)
+	require.Contains(t, out, "kraft.version is 0")
+
+	upgrade := func(level int16) error {
+		r, err := admin(c).UpdateFeatures(t.Context(), false, kadm.FeatureUpdate{Feature: "kraft.version", MaxVersionLevel: level, UpgradeType: 1})
+		for _, f := range r {
+			err = errors.Join(err, f.Err)
+		}
+		return err
+	}
+	c.Eventually("every voter has told the leader who it is", patience, func() bool { return upgrade(1) == nil })
+	require.NoError(t, upgrade(1), "once more is nothing new")
+	q.add(c.Controllers[3])
+	q.votes(0, 1, 2, 3)
+	q.must("remove", "0")
+	q.votes(1, 2, 3)
+	for _, n := range c.Controllers {
+		require.NoError(t, n.Stop(), n.Log())
+		n.Start()
+		n.WaitReady()
+	}
+	q.votes(1, 2, 3)
+	state, err := os.ReadFile(filepath.Join(c.Controllers[q.describe().Leader].Dir, "data", "__cluster_metadata-0", "quorum-state"))
+	require.NoError(t, err)
+	require.Contains(t, string(state), `"data_version":1`, "the old form has no room for a directory id")
+	create(t, c, "after", 1, 1)
 }

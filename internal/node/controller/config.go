@@ -74,6 +74,9 @@ type Config struct {
 	// Voters are the current voters' controller endpoints, and KRaftVersion the finalized kraft.version.
 	Voters       func() []Node
 	KRaftVersion func() int16
+	// UpgradeKRaftVersion finalizes a level of kraft.version through the quorum, in this leader epoch; its records precede what is
+	// appended afterwards. nil: INVALID_UPDATE_VERSION.
+	UpgradeKRaftVersion func(ctx context.Context, epoch int32, level int16, validateOnly bool) (changed bool, err error)
 	// Raft serves what belongs to the log, such as DescribeQuorum inside an Envelope; false: not one of its APIs.
 	Raft func(*server.Request) bool
 

@@ -1,7 +1,10 @@
 package controller
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -50,8 +53,38 @@ func updateFeatures(tx *tx, req *kmsg.UpdateFeaturesRequest) (kmsg.Response, err
 	}
 	if req.ValidateOnly {
 		tx.discard()
+		return resp, nil
+	}
+	if seen[metadata.FeatureKRaftVersion] {
+		return resp, tx.upgradeKRaftVersion(proposed[metadata.FeatureKRaftVersion])
 	}
 	return resp, nil
+}
+
+// kraftVersionPatience bounds the question to the quorum's loop, which answers at once.
+const kraftVersionPatience = 5 * time.Second
+
+// askKRaftVersion asks the quorum for a level of kraft.version, or whether it could be had.
+func (tx *tx) askKRaftVersion(level int16, validateOnly bool) (changed bool, err error) {
+	if tx.cfg.UpgradeKRaftVersion == nil {
+		return false, errors.New("kraft.version can't be changed here")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), kraftVersionPatience)
+	defer cancel()
+	return tx.cfg.UpgradeKRaftVersion(ctx, tx.epoch, level, validateOnly)
+}
+
+// upgradeKRaftVersion has the records of the upgrade written, all else being valid. A record of no effect follows them, so that the
+// answer waits for their commit.
+func (tx *tx) upgradeKRaftVersion(level int16) error {
+	changed, err := tx.askKRaftVersion(level, false)
+	if err != nil {
+		return fail(kerr.InvalidUpdateVersion, "Invalid update version %d for feature %s. %v", level, metadata.FeatureKRaftVersion, err)
+	}
+	if changed {
+		tx.emit(&metadata.NoOpRecord{})
+	}
+	return nil
 }
 
 // updateFeature emits one change, or says why it can't be.
@@ -65,8 +98,15 @@ func (tx *tx) updateFeature(name string, level int16, kind int8, proposed map[st
 		return "A feature version cannot be less than 0."
 	case name == metadata.FeatureMetadataVersion && level < int16(metadata.MVLowest):
 		return fmt.Sprintf("Local controller %d only supports versions %d-%d", tx.cfg.NodeID, metadata.MVLowest, metadata.MVLatest)
-	case name == metadata.FeatureKRaftVersion:
-		return "kraft.version is changed by the quorum, which does not support that here yet."
+	}
+	if name == metadata.FeatureKRaftVersion {
+		if why := tx.featureUnsupported(s, name, level); why != "" {
+			return why
+		}
+		if _, err := tx.askKRaftVersion(level, true); err != nil {
+			return err.Error()
+		}
+		return ""
 	}
 	if why := tx.featureUnsupported(s, name, level); why != "" {
 		return why

@@ -40,17 +40,17 @@ type Driver struct {
 	stopSend context.CancelFunc
 
 	// Owned by the loop.
-	requests  map[uint64]*server.Request
-	nextReply uint64
-	pending   []quorum.Event // completions produced while effects are carried out
-	flushSeq  uint64         // newest Flush asked for
-	flushDone uint64         // newest Flush reported
-	reads     map[uint64]chan quorum.Effect
-	nextRead  uint64
-	proposals []proposal
-	notes     notes
-	dead      bool          // an effect failed: nothing may leave any more
-	shutdown  chan struct{} // closed at ShutdownComplete
+	requests     map[uint64]*server.Request
+	nextReply    uint64
+	pending      []quorum.Event                // completions produced while effects are carried out
+	flushSeq     uint64                        // newest Flush asked for
+	flushDone    uint64                        // newest Flush reported
+	questions    map[uint64]chan quorum.Effect // ask.go
+	nextQuestion uint64
+	proposals    []proposal
+	notes        notes
+	dead         bool          // an effect failed: nothing may leave any more
+	shutdown     chan struct{} // closed at ShutdownComplete
 }
 
 // proposal remembers when records were prepared, for the commit latency.
@@ -68,7 +68,7 @@ func New(cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, q: q, disk: cfg.Disk, acc: newAccumulator(), start: time.Now(),
 		inbox: make(chan func(), inboxSize), stopped: make(chan struct{}), fatal: make(chan error, 1),
-		requests: map[uint64]*server.Request{}, reads: map[uint64]chan quorum.Effect{}, shutdown: make(chan struct{}),
+		requests: map[uint64]*server.Request{}, questions: map[uint64]chan quorum.Effect{}, shutdown: make(chan struct{}),
 	}
 	d.sendCtx, d.stopSend = context.WithCancel(context.Background())
 	d.deliver = newDelivery(cfg.Disk, d.fail)

@@ -1,10 +1,6 @@
 package raft
 
 import (
-	"context"
-	"errors"
-	"fmt"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -39,41 +35,4 @@ func toTransfer(body kmsg.Request, m *quorum.TransferResponse) kmsg.Response {
 	t.Partitions = append(t.Partitions, p)
 	resp.Topics = append(resp.Topics, t)
 	return resp
-}
-
-// ReadIndex returns an offset up to which a linearizable read must see the log, after making sure that this node still
-// leads. Errors: ErrNotLeader; that it could not be made sure in time; ctx's.
-func (d *Driver) ReadIndex(ctx context.Context) (int64, error) {
-	answer := make(chan quorum.Effect, 1)
-	if !d.post(func() {
-		d.nextRead++
-		d.reads[d.nextRead] = answer
-		d.step(quorum.ReadIndex{Token: d.nextRead})
-	}) {
-		return 0, ErrNotLeader
-	}
-	select {
-	case e := <-answer:
-		switch e := e.(type) {
-		case quorum.ReadReady:
-			return int64(e.Offset), nil
-		case quorum.ReadFailed:
-			if e.Error == quorum.NotLeaderOrFollower {
-				return 0, ErrNotLeader
-			}
-			return 0, fmt.Errorf("linearizable read: %s", e.Error)
-		}
-		return 0, errors.New("linearizable read: no answer")
-	case <-d.stopped:
-		return 0, ErrNotLeader
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-}
-
-func (d *Driver) readDone(token uint64, e quorum.Effect) {
-	if answer, ok := d.reads[token]; ok {
-		delete(d.reads, token)
-		answer <- e
-	}
 }
