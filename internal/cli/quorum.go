@@ -31,7 +31,7 @@ func quorumCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "quorum", Short: "Look at the controllers' quorum, and change its voters"}
 	cmd.PersistentFlags().StringSliceVar(&conn.controllers, "bootstrap-controller", nil, "host:port of controllers, all of them if possible")
 	cmd.PersistentFlags().StringVar(&conn.file, "config", "", "a node's properties file; its controller.quorum.bootstrap.servers or controller.quorum.voters are asked where --bootstrap-controller is not given")
-	cmd.AddCommand(quorumStatus(&conn), quorumAdd(&conn), quorumRemove(&conn), quorumTransfer(&conn))
+	cmd.AddCommand(quorumStatus(&conn), quorumAdd(&conn), quorumRemove(&conn), quorumTransfer(&conn), quorumRecover(&conn))
 	return cmd
 }
 

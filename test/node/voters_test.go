@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	kadmin "github.com/kraft-dev/kraft-operator/internal/admin"
+	"github.com/kraft-dev/kraft-operator/internal/uuid"
 	"github.com/kraft-dev/kraft-operator/test/cluster"
 	"github.com/kraft-dev/kraft-operator/test/e2e/load"
 )
@@ -208,4 +209,69 @@ func TestStaticVotersBecomeDynamic(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(state), `"data_version":1`, "the old form has no room for a directory id")
 	create(t, c, "after", 1, 1)
+}
+
+// TestRecoverALostMajority loses two of three controllers' disks and goes on with the third: after the right word, and not before.
+func TestRecoverALostMajority(t *testing.T) {
+	t.Parallel()
+	c := cluster.Start(t, cluster.Spec{Controllers: 3, Brokers: 1, Processes: true})
+	q := quorum{t, c}
+	create(t, c, "before", 1, 1)
+	keys := map[int32]string{}
+	for _, v := range q.describe().Voters {
+		keys[v.ID] = fmt.Sprintf("%d@%s", v.ID, uuid.UUID(v.DirectoryID))
+	}
+	survivor := c.Controllers[1]
+	recoverBy := func(n *cluster.Node, args ...string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), cluster.Binary(t), append([]string{"quorum", "recover", "--config", n.ConfigFile}, args...)...).CombinedOutput()
+		t.Logf("kraftd quorum recover %s: %s", strings.Join(args, " "), out)
+		return string(out), err
+	}
+	out, err := recoverBy(survivor)
+	require.Error(t, err)
+	require.Contains(t, out, "locked by another process")
+	for _, n := range c.Controllers {
+		n.Kill()
+	}
+	for _, id := range []int{0, 2} {
+		require.NoError(t, os.RemoveAll(filepath.Join(c.Controllers[id].Dir, "data")))
+	}
+	content := func() (out string) {
+		for _, f := range []string{"00000000000000000000.log", "quorum-state"} {
+			b, err := os.ReadFile(filepath.Join(survivor.Dir, "data", "__cluster_metadata-0", f))
+			require.NoError(t, err)
+			out += string(b)
+		}
+		return out
+	}
+	before := content()
+	for _, args := range [][]string{
+		nil,
+		{"--quarantined", keys[0], "--quarantined", keys[2]},
+		{"--accept-data-loss", "--quarantined", keys[0]},
+		{"--accept-data-loss", "--quarantined", keys[0], "--quarantined", keys[2], "--survivor", strings.ReplaceAll(keys[2], "@", ":") + ":0:1"},
+		{"--accept-data-loss", "--quarantined", keys[0], "--quarantined", keys[2], "--survivor", strings.ReplaceAll(keys[0], "@", ":") + ":999:1"},
+	} {
+		out, err = recoverBy(survivor, args...)
+		require.Error(t, err)
+		require.Contains(t, out, keys[0])
+		require.Contains(t, out, keys[2])
+	}
+	require.Contains(t, out, "node 0 has more")
+	require.Equal(t, before, content(), "a refusal changes nothing")
+
+	out, err = recoverBy(survivor, "--accept-data-loss", "--quarantined", keys[0], "--quarantined", keys[2])
+	require.NoError(t, err, out)
+	survivor.Start()
+	survivor.WaitReady()
+	q.votes(1)
+	for _, id := range []int{0, 2} {
+		c.Controllers[id].Start()
+		c.Controllers[id].WaitReady()
+		q.add(c.Controllers[id])
+	}
+	q.votes(0, 1, 2)
+	create(t, c, "after", 1, 1)
+	topics, err := admin(c).ListTopics(t.Context(), "before", "after")
+	require.NoError(t, errors.Join(err, topics.Error()))
 }
