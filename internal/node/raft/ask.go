@@ -28,7 +28,7 @@ func (d *Driver) ask(ctx context.Context, question func(token uint64) quorum.Eve
 	}
 }
 
-func (d *Driver) answered(token uint64, e quorum.Effect) {
+func (d *Driver) answerQuestion(token uint64, e quorum.Effect) {
 	if answer, ok := d.questions[token]; ok {
 		delete(d.questions, token)
 		answer <- e

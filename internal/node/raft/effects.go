@@ -34,11 +34,11 @@ func (d *Driver) carryOut(e quorum.Effect) error {
 	case quorum.Append:
 		return d.append(e)
 	case quorum.VersionUpgraded:
-		d.answered(e.Token, e)
+		d.answerQuestion(e.Token, e)
 	case quorum.ReadReady:
-		d.answered(e.Token, e)
+		d.answerQuestion(e.Token, e)
 	case quorum.ReadFailed:
-		d.answered(e.Token, e)
+		d.answerQuestion(e.Token, e)
 	case quorum.ProposeControl:
 		d.acc.control(int32(e.Epoch), e.Records, time.Now())
 	case quorum.Truncate:

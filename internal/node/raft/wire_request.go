@@ -189,6 +189,9 @@ func toWireRequest(m quorum.Message) (kmsg.Request, []rpc.Option) {
 		}
 		return req, nil
 	}
+	if req, opts := toVoterRequest(m); req != nil {
+		return req, opts
+	}
 	panic(fmt.Sprintf("no request for message %T", m))
 }
 

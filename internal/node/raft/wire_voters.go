@@ -29,7 +29,7 @@ func fromVoterRequest(body kmsg.Request) quorum.Message {
 	return nil
 }
 
-func (d *Driver) toVoterRequest(m quorum.Message) (kmsg.Request, []rpc.Option) {
+func toVoterRequest(m quorum.Message) (kmsg.Request, []rpc.Option) {
 	switch m := m.(type) {
 	case *quorum.ApiVersionsRequest:
 		req := kmsg.NewPtrApiVersionsRequest()
@@ -37,7 +37,7 @@ func (d *Driver) toVoterRequest(m quorum.Message) (kmsg.Request, []rpc.Option) {
 		return req, nil
 	case *quorum.AddVoterRequest:
 		req := kmsg.NewPtrAddRaftVoterRequest()
-		req.ClusterID, req.TimeoutMillis = m.ClusterID, int32(d.cfg.Quorum.RequestTimeout.Milliseconds())
+		req.ClusterID = m.ClusterID
 		req.VoterID, req.VoterDirectoryID, req.AckWhenCommitted = int32(m.Voter.ID), m.Voter.DirectoryID, m.AckWhenCommitted
 		for _, e := range m.Endpoints {
 			l := kmsg.NewAddRaftVoterRequestListener()
@@ -53,7 +53,7 @@ func (d *Driver) toVoterRequest(m quorum.Message) (kmsg.Request, []rpc.Option) {
 		req.ClusterID, req.VoterID, req.VoterDirectoryID = m.ClusterID, int32(m.Voter.ID), m.Voter.DirectoryID
 		return req, nil
 	}
-	return toWireRequest(m)
+	return nil, nil
 }
 
 func fromVoterResponse(resp kmsg.Response) quorum.Message {
