@@ -100,7 +100,7 @@ func (c *checker) mayCampaign(n *node, before quorum.Status) {
 
 // mayResign: a leader whose majority fetched lately has no reason to.
 func (c *checker) mayResign(n *node, before quorum.Status) {
-	if c.w.s.changes || n.handsOver > n.leads {
+	if c.w.s.changes {
 		return
 	}
 	lately := 0

@@ -44,7 +44,6 @@ type node struct {
 	follows     following
 	prospective time.Duration                       // since when
 	leads       time.Duration                       // since when
-	handsOver   time.Duration                       // asked to, last
 	reads       map[uint64]waiting                  // by token
 	served      map[quorum.ReplicaKey]time.Duration // fetches came in
 
@@ -89,7 +88,7 @@ func (n *node) start() {
 	n.watch = newWatch()
 	n.committed, n.verified, n.tickAt = -1, 0, 0
 	n.follows, n.prospective, n.leads, n.served = following{}, 0, 0, map[quorum.ReplicaKey]time.Duration{}
-	n.handsOver, n.reads = 0, map[uint64]waiting{}
+	n.reads = map[uint64]waiting{}
 	election, log, ok := n.open()
 	if !ok {
 		n.up = false

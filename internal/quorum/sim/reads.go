@@ -29,7 +29,6 @@ func (w *world) planTransfer() {
 		if n != nil && n.frozenUntil <= w.now {
 			m := &quorum.TransferRequest{To: quorum.NodeID(w.rng.IntN(len(w.nodes)))}
 			w.tracef("n%d is asked to hand over to n%d", n.id, m.To)
-			n.handsOver = w.now
 			w.replyTo++
 			w.calls[w.replyTo] = call{from: n.id, to: n.id, incarnation: -1, request: m}
 			n.step(quorum.Request{ReplyTo: w.replyTo, Listener: "CONTROLLER", Message: m})
