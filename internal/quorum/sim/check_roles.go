@@ -166,7 +166,7 @@ func (c *checker) voted(n *node, epoch quorum.Epoch) {
 		if !ok {
 			given, ok = c.votes[vote{o.key(), epoch}] // static voters have no directory id
 		}
-		if ok && int(given) == n.id || o == n || o.wiped {
+		if ok && int(given) == n.id || o == n || o.wiped || o.restored {
 			got++
 		}
 	}

@@ -221,6 +221,7 @@ func (w *world) restore(n *node) {
 		n.crash()
 	}
 	w.check.forgetVotes(n.key())
+	n.restored = true
 	n.disk = n.old.disk
 	if n.real != nil {
 		n.real.fs, n.real.faults, n.real.pendingInstall = n.old.fs, diskFaults{}, nil

@@ -36,6 +36,7 @@ type node struct {
 	tickAt      quorum.Instant
 	leaving     bool
 	wiped       bool                            // its disk was lost at least once
+	restored    bool                            // an old copy of it came back at least once
 	lost        map[quorum.ReplicaKey][]batchID // what was on its disks: a leader may count an acknowledgement from before
 	member      bool                            // formatted with the 0-0 checkpoint of the initial voters
 	moved       int                             // its address changes with it
