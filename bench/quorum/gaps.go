@@ -24,6 +24,7 @@ type subject interface {
 	leave(id int) error // SIGTERM, and wait for the end
 	kill(id int) error  // kill -9, and wait for the end
 	start(id int) error
+	logs() string // the last lines of every node's
 }
 
 const (
@@ -37,8 +38,9 @@ const (
 var ways = []string{"broker", "direct"}
 
 // gaps makes the active controller leave a number of times while two writers of 1 kHz alter one topic's configuration, one through the broker and
-// one at the controllers, and returns the longest time between two answers around each, by way.
-func gaps(s subject, times int, leave func(id int) error) (map[string][]time.Duration, error) {
+// one at the controllers, and returns the longest time between two answers around each, by way. The nodes' logs of a round that takes longer than
+// slow are printed.
+func gaps(s subject, times int, leave func(id int) error, slow time.Duration) (map[string][]time.Duration, error) {
 	observer, err := kgo.NewClient(kgo.SeedBrokers(s.broker()))
 	if err != nil {
 		return nil, err
@@ -61,6 +63,9 @@ func gaps(s subject, times int, leave func(id int) error) (map[string][]time.Dur
 		}
 		for _, w := range ways {
 			out[w] = append(out[w], gap[w])
+		}
+		if slow > 0 && max(gap["broker"], gap["direct"]) > slow {
+			fmt.Printf("#   %s, round %d, node %d left: via broker %s, direct %s\n%s\n", s.name(), i, leader, micros(gap["broker"]), micros(gap["direct"]), s.logs())
 		}
 		if err := s.start(leader); err != nil {
 			return nil, err
@@ -259,7 +264,7 @@ func bothGaps(h *host, o options, voters, times, peerTimes int, leave func(subje
 	if err != nil {
 		return nil, nil, err
 	}
-	if ours, err = gaps(s, times, leave(s)); err != nil {
+	if ours, err = gaps(s, times, leave(s), o.slow); err != nil {
 		return nil, nil, err
 	}
 	h.cleanup() // the two must not share the cores
@@ -271,6 +276,6 @@ func bothGaps(h *host, o options, voters, times, peerTimes int, leave func(subje
 	if err != nil {
 		return nil, nil, err
 	}
-	peer, err = gaps(k, peerTimes, leave(k))
+	peer, err = gaps(k, peerTimes, leave(k), 0)
 	return ours, peer, err
 }

@@ -136,3 +136,5 @@ func (k *kafka) leave(id int) error { return k.nodes[id].end(syscall.SIGTERM) }
 func (k *kafka) kill(id int) error { return k.nodes[id].end(syscall.SIGKILL) }
 
 func (k *kafka) start(id int) error { return k.nodes[id].start() }
+
+func (k *kafka) logs() string { return "" }

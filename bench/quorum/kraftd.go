@@ -52,3 +52,5 @@ func (k *kraftd) start(id int) error {
 	k.c.Controllers[id].WaitReady()
 	return nil
 }
+
+func (k *kraftd) logs() string { return k.c.Logs() }

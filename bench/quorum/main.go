@@ -25,6 +25,7 @@ type options struct {
 	// profiles is a folder for CPU profiles of leaders; empty: none.
 	profiles string
 	load     time.Duration
+	slow     time.Duration // gaps above it print the nodes' logs; 0: none do
 }
 
 // size picks a count: the full one, or the one of a quick run.
@@ -78,6 +79,7 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.out, "out", "", "write the plot of leader cost to this folder")
 	f.StringVar(&o.kraftd, "kraftd", "bin/kraftd", "the node's binary")
 	f.StringVar(&o.kafka, "kafka", "", "folder with Apache Kafka's jars; without it only this project's side is measured there")
+	f.DurationVar(&o.slow, "slow", 0, "print the nodes' logs around gaps longer than this")
 	f.StringVar(&o.profiles, "profiles", "", "write CPU profiles of the leaders to this folder")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds of each load, the engines taking turns; the median counts (default 5, quick 1)")
 	f.DurationVar(&o.load, "load", 0, "length of each load (default 8s, quick 1s)")
