@@ -191,8 +191,7 @@ func alter(ctx context.Context, l *load.Ledger, addrs []string) error {
 	brokers := cl.SeedBrokers()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	l.Start(time.Now())
-	at := 0
+	at, started := 0, false
 	for i := int64(0); ; i++ {
 		select {
 		case <-ctx.Done():
@@ -201,6 +200,10 @@ func alter(ctx context.Context, l *load.Ledger, addrs []string) error {
 		case <-tick.C:
 		}
 		if err := alterOnce(ctx, brokers[at], i); err == nil {
+			if !started { // finding the active controller for the first time is no gap
+				l.Start(time.Now())
+				started = true
+			}
 			l.Acked("writer", i, time.Now())
 		} else {
 			at = (at + 1) % len(brokers)

@@ -96,7 +96,8 @@ type Propose struct {
 	Data    []byte // as long as the sizes of Batches say
 }
 
-// Resign asks the leader of Epoch to step down at once (the state machine can't go on). Another epoch: ignored.
+// Resign asks the leader of Epoch to step down at once (the state machine can't go on). Ignored in another epoch, and while it hands
+// over: it takes no records then, steps down as soon as a successor has all it has, and would otherwise name one that has not.
 type Resign struct{ Epoch Epoch }
 
 // Shutdown begins a graceful leave. The driver has proposed whatever its accumulator held before it. The

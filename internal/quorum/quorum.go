@@ -145,7 +145,7 @@ func (q *Quorum) handle(ev Event) {
 	case Propose:
 		q.propose(ev)
 	case Resign:
-		if q.role == Leader && ev.Epoch == q.election.Epoch {
+		if q.role == Leader && ev.Epoch == q.election.Epoch && !q.leader.handover { // handing over, it leaves in good order and soon
 			q.note(NoteInfo, "resigning from epoch %d as the state machine asked", ev.Epoch)
 			q.becomeResigned(q.successors())
 		}
