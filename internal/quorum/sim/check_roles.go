@@ -232,7 +232,8 @@ func (c *checker) preVoteGiven(n *node, req *quorum.VoteRequest, resp *quorum.Vo
 // set or not; a vote proper only once an epoch.
 func (c *checker) voteRefused(n *node, ev quorum.Event, before, after quorum.Status, fx quorum.Effects) {
 	r, ok := ev.(quorum.Request)
-	if !ok || c.w.s.formationSafe {
+	e := n.disk.synced.election
+	if !ok || c.w.s.formationSafe && (n.wiped || e == nil) { // a blank disk votes for nobody: formation.go
 		return
 	}
 	req, ok := r.Message.(*quorum.VoteRequest)
@@ -240,7 +241,7 @@ func (c *checker) voteRefused(n *node, ev quorum.Event, before, after quorum.Sta
 		return
 	}
 	_, voted := c.votes[vote{n.key(), req.Epoch}]
-	if e := n.disk.synced.election; e != nil && e.Epoch == req.Epoch && e.Voted.Known() {
+	if e != nil && e.Epoch == req.Epoch && e.Voted.Known() {
 		voted = true
 	}
 	free := false
@@ -249,6 +250,8 @@ func (c *checker) voteRefused(n *node, ev quorum.Event, before, after quorum.Sta
 		free = req.PreVote || !voted && after.LeaderID < 0
 	case quorum.Candidate, quorum.Resigned:
 		free = req.PreVote
+	case quorum.Follower:
+		free = req.PreVote && after.LastFetch == 0
 	}
 	if !free {
 		return

@@ -105,8 +105,9 @@ func (w *world) planObserverWipe() {
 	}
 }
 
-// strikeNewLeader crashes a leader, or cuts it off, about when its first record is on its way.
-func (w *world) strikeNewLeader(n *node) {
+// strikeLeader crashes a new leader, or cuts it off, about when its first record is on its way; or one that changes the
+// voters, about when that is.
+func (w *world) strikeLeader(n *node) {
 	if w.healed || !w.chance(w.s.churn) {
 		return
 	}

@@ -290,7 +290,7 @@ func (n *node) carryOut(e quorum.Effect) {
 		if int(e.LeaderID) == n.id {
 			n.accumulator = accumulator{open: true, epoch: e.Epoch, next: e.NextOffset}
 			w.check.elected(n, e)
-			w.strikeNewLeader(n)
+			w.strikeLeader(n)
 		}
 	case quorum.ReplaceDirectory:
 		if !w.s.formationSafe || !n.wiped {
@@ -465,6 +465,7 @@ func (n *node) proposeControl(e quorum.ProposeControl) {
 	a.held = append(a.held, id)
 	a.next = last + 1
 	n.later(n.w.between(0, 3*time.Millisecond), n.propose)
+	n.w.strikeLeader(n)
 }
 
 func (n *node) propose() {
