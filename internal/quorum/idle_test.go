@@ -70,7 +70,7 @@ func (w *idleWorld) step(i int, now Instant, ev Event) {
 		case PersistElection:
 			w.step(i, now, ElectionPersisted{Seq: e.Seq})
 		case Flush:
-			w.step(i, now, Flushed{Seq: e.Seq})
+			w.step(i, now, Flushed(e))
 		case Send:
 			if m, after := idleAnswer(q.role, e); m != nil {
 				heap.Push(&w.timers, timer{now + after, i, Response{Correlation: e.Correlation, Message: m}})

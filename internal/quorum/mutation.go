@@ -64,5 +64,5 @@ const (
 	changeAnsweredEarly
 	diskIgnored
 
-	mutations
+	mutations //nolint:unused // the size of the table in builds that have it
 )

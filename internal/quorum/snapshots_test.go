@@ -264,7 +264,7 @@ func TestPiecesOfASnapshotAreChecked(t *testing.T) {
 func TestDownload(t *testing.T) {
 	q, piece := downloading(t)
 	require.Equal(t, int64(10), piece.Message.(*FetchSnapshotRequest).Position)
-	at := Instant(time.Second)
+	at := time.Second
 	id, answer := OffsetAndEpoch{60, 4}, fetched().Answer
 	fx := q.Step(at, Response{piece.Correlation, &FetchSnapshotResponse{Answer: answer, ID: id, Size: 25, Position: 10, Data: make([]byte, 10)}})
 	require.Equal(t, at+q.cfg.FetchTimeout, q.follower.fetchDeadline)
@@ -309,9 +309,9 @@ func TestInstallOutlivesTheLeader(t *testing.T) {
 	q.download.size = 20
 	fx = q.Step(6, Response{piece.Correlation, &FetchSnapshotResponse{Answer: answer, ID: id, Size: 20, Position: 10, Data: make([]byte, 10)}})
 	require.Len(t, effectsOf[InstallSnapshot](fx), 1)
-	q.Step(Instant(time.Minute), Tick{})
+	q.Step(time.Minute, Tick{})
 	require.Equal(t, Follower, q.role)
-	require.Greater(t, q.Deadline(), Instant(time.Minute))
+	require.Greater(t, q.Deadline(), time.Minute)
 	vote := &VoteRequest{Voter: NoReplica, Candidate: ReplicaKey{3, uuid.UUID{3}}, Epoch: 6, LastOffsetEpoch: 3, LastOffset: 40}
 	fx = q.Step(time.Minute+1, Request{ReplyTo: 9, Message: vote})
 	require.Empty(t, effectsOf[AbandonSnapshot](fx))

@@ -237,7 +237,7 @@ func TestAVoterThatIsGoneIsReplacedAfterAWhile(t *testing.T) {
 	w := newWorld(t)
 	w.apply(strings.Replace(strings.Replace(base, "spec:", "spec:\n  quorum: {voters: 3, replaceAfter: 10s}", 1), "controllers: {replicas: 3", "controllers: {replicas: 4", 1))
 	w.await("demo", "three of four vote", voters(0, 1, 2))
-	began := time.Now()
+	var began time.Time
 	w.stick(2, true)
 	w.await("demo", "its clock runs", func(c *v1alpha1.KRaftCluster) bool {
 		return len(c.Status.GoneVoters) == 1 && c.Status.GoneVoters[0].ID == 2
