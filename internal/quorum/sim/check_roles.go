@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"time"
-
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
 
@@ -223,7 +221,7 @@ func (c *checker) preVoteGiven(n *node, req *quorum.VoteRequest, resp *quorum.Vo
 		}
 		if leads := l.q.Status(); leads.Role == quorum.Leader && leads.Epoch == s.Epoch {
 			c.fail("n%d grants n%d a pre-vote against n%d, which leads epoch %d and served it %s ago",
-				n.id, req.Candidate.ID, l.id, s.Epoch, time.Duration(n.clock()-s.LastFetch))
+				n.id, req.Candidate.ID, l.id, s.Epoch, n.clock()-s.LastFetch)
 		}
 	}
 }
