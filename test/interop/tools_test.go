@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -119,6 +120,14 @@ func TestKafkaReadsOurDisks(t *testing.T) {
 	c := cluster.Start(t, cluster.Spec{Controllers: 3, Processes: true, Config: map[string]string{
 		"log.index.interval.bytes": "200", config.MetadataSnapshotBytes: "2000"}})
 	kafka(t, topicCommand, "--bootstrap-server", bootstrap(c), "--create", "--topic", "orders", "--partitions", "1", "--replication-factor", "3")
+	checkpoints := func() []string {
+		files, err := filepath.Glob(filepath.Join(c.Nodes()[0].Dir, "data", "__cluster_metadata-0", "*.checkpoint"))
+		require.NoError(t, err)
+		return files
+	}
+	before := len(checkpoints())
+	kafka(t, topicCommand, "--bootstrap-server", bootstrap(c), "--create", "--topic", "wide", "--partitions", "40", "--replication-factor", "3")
+	c.Eventually("a snapshot with both topics", time.Minute, func() bool { return len(checkpoints()) > before })
 	for codec := range codecs {
 		producers["franz-go"](t, c, "orders", codec)
 	}
@@ -143,10 +152,7 @@ func TestKafkaReadsOurDisks(t *testing.T) {
 	require.Contains(t, voters, "KRaftVoters")
 	require.Contains(t, voters, "SnapshotFooter")
 
-	snapshots, err := filepath.Glob(filepath.Join(dir, "__cluster_metadata-0", "*.checkpoint"))
-	require.NoError(t, err)
-	require.Greater(t, len(snapshots), 1, "no snapshot was made")
-	newest := slices.Max(snapshots)
+	newest := slices.Max(checkpoints())
 	snapshot := dump(filepath.Join("__cluster_metadata-0", filepath.Base(newest)), "--cluster-metadata-decoder")
 	for _, want := range []string{"SnapshotHeader", "KRaftVersion", "KRaftVoters", "FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "REGISTER_CONTROLLER_RECORD",
 		`"type":"TOPIC_RECORD","version":0,"data":{"name":"orders"`, "PARTITION_RECORD", "SnapshotFooter"} {
