@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
 
 func TestMajorityOffset(t *testing.T) {
@@ -211,4 +213,18 @@ func TestLeaderSaysWhereItIs(t *testing.T) {
 	q.leaderUnreached(Node{ID: 2})
 	q.adopt(hearsay.Leader, q.endpointIn(&hearsay.Answer))
 	require.Equal(t, uint16(33), q.leaderEndpoints[0].Port)
+}
+
+// What a replica had as an observer committed nothing, so its disk may have gone back to an old copy since then: as a voter it counts
+// from its next fetch on.
+func TestANewVoterCountsFromItsNextFetchOn(t *testing.T) {
+	one, two := Voter{Key: ReplicaKey{1, uuid.UUID{1}}}, Voter{Key: ReplicaKey{2, uuid.UUID{2}}}
+	r := newReplicas(NewVoterSet(one))
+	r.find(two.Key).fetch(5, 7, 7)
+	r.update(NewVoterSet(one, two))
+	require.Equal(t, UnknownOffset, r.voters[2].end)
+	require.True(t, r.voters[2].caughtUp, "what is known of its fetches stays")
+	r.find(two.Key).fetch(6, 7, 7)
+	r.update(NewVoterSet(one))
+	require.Equal(t, Offset(7), r.observers[two.Key].end, "a voter that was removed is shown as an observer")
 }
