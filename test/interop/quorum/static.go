@@ -56,10 +56,10 @@ func (n *node) requests(api string) int {
 	return count
 }
 
-// upgrades moves the static voters to dynamic ones by Apache Kafka's own command, under a Java leader.
-func (w *world) upgrades() {
-	w.check("a Java leader raises kraft.version to 1: the log names every voter with its disk", func() {
-		s := w.lead(javaKind)
+// upgrades moves the static voters to dynamic ones by Apache Kafka's own command, under a leader of this kind; the next, of the other kind, goes on.
+func (w *world) upgrades(leader kind) {
+	w.check(fmt.Sprintf("a %s leader raises kraft.version to 1: the log names every voter with its disk", leader), func() {
+		s := w.lead(leader)
 		eventually(electsWithin, "the leader knows every voter", func() error {
 			return try(func() {
 				w.h.kafkaTool("org.apache.kafka.tools.FeatureCommand", "--bootstrap-controller", s.leader.addr(), "upgrade", "--feature", "kraft.version=1")
@@ -79,8 +79,8 @@ func (w *world) upgrades() {
 		})
 		w.caughtUp()
 	})
-	w.check("and a Go leader goes on with them", func() {
-		s := w.lead(goKind)
+	w.check(fmt.Sprintf("and a %s leader goes on with them", leader.other()), func() {
+		s := w.lead(leader.other())
 		for _, n := range w.voters {
 			want(s.voters[n.id] == n.directory, "%s is %s", n, s.voters[n.id])
 		}

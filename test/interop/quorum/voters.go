@@ -61,7 +61,7 @@ func (w *world) addVoter(s *quorumState, n *node) {
 		w.quorumCommand(s, "--command-config", n.writeConfig(), "add-controller")
 		return
 	}
-	w.kraftdQuorum(s, "add", "--id", fmt.Sprint(n.id), "--directory", n.directory.String(), "--endpoint", "CONTROLLER://"+n.addr())
+	w.kraftdQuorum("add", "--id", fmt.Sprint(n.id), "--directory", n.directory.String(), "--endpoint", "CONTROLLER://"+n.addr())
 }
 
 func (w *world) removeVoter(s *quorumState, n *node) {
@@ -69,7 +69,7 @@ func (w *world) removeVoter(s *quorumState, n *node) {
 		w.quorumCommand(s, "remove-controller", "--controller-id", fmt.Sprint(n.id), "--controller-directory-id", n.directory.String())
 		return
 	}
-	w.kraftdQuorum(s, "remove", fmt.Sprint(n.id), "--directory", n.directory.String())
+	w.kraftdQuorum("remove", fmt.Sprint(n.id), "--directory", n.directory.String())
 }
 
 // quorumCommand runs Apache Kafka's command for the quorum at the leader.
@@ -77,9 +77,9 @@ func (w *world) quorumCommand(s *quorumState, args ...string) string {
 	return w.h.kafkaTool("org.apache.kafka.tools.MetadataQuorumCommand", append([]string{"--bootstrap-controller", s.leader.addr()}, args...)...)
 }
 
-// kraftdQuorum runs ours at the leader.
-func (w *world) kraftdQuorum(s *quorumState, args ...string) string {
-	return w.h.tool(append([]string{w.h.kraftd, "quorum", "--bootstrap-controller", s.leader.addr()}, args...)...)
+// kraftdQuorum runs ours.
+func (w *world) kraftdQuorum(args ...string) string {
+	return w.h.tool(append([]string{w.h.kraftd, "quorum", "--bootstrap-controller", strings.Join(w.bootstrap(), ",")}, args...)...)
 }
 
 // describesItself: each kind's tool describes a quorum under a leader of the other kind, and ours hands over where a Go node leads.
@@ -96,21 +96,21 @@ func (w *world) describesItself() {
 		}
 	})
 	w.check("kraftd quorum transfer has a Go leader hand over to a Java voter", func() {
-		s := w.lead(goKind)
+		w.lead(goKind)
 		to := w.of(javaKind)[0]
-		w.kraftdQuorum(s, "transfer", fmt.Sprint(to.id))
+		w.kraftdQuorum("transfer", fmt.Sprint(to.id))
 		now := w.caughtUp()
 		want(now.leader == to, "%s leads", now.leader)
 		w.writesGoOn()
 	})
 	w.check("kraftd quorum status describes the quorum under a Java leader, and transfer says that it can't", func() {
 		s := w.lead(javaKind)
-		status := w.kraftdQuorum(s, "status")
+		status := w.kraftdQuorum("status")
 		want(strings.Contains(status, fmt.Sprintf("leader %d, epoch %d,", s.leader.id, s.epoch)), "%s", status)
 		for _, n := range w.voters {
 			want(strings.Contains(status, n.directory.String()), "no %s in\n%s", n, status)
 		}
-		err := try(func() { w.kraftdQuorum(s, "transfer", fmt.Sprint(w.of(goKind)[0].id)) })
+		err := try(func() { w.kraftdQuorum("transfer", fmt.Sprint(w.of(goKind)[0].id)) })
 		want(err != nil && strings.Contains(err.Error(), "can't hand over to a named voter"), "transfer: %v", err)
 		now := w.elected()
 		want(now.leader == s.leader && now.epoch == s.epoch, "%s leads in epoch %d", now.leader, now.epoch)
