@@ -38,7 +38,7 @@ func (c *checker) roles(n *node, ev quorum.Event, before quorum.Status, fx quoru
 	if c.w.steps > maxEvents {
 		c.fail("more than %d events: a busy loop", maxEvents)
 	}
-	c.epochBorn(n, before, after)
+	c.epochBorn(n, ev, before, after)
 	c.highWatermarkKept(n, before, after)
 	c.campaigner(n, after)
 	c.lateAnswer(n, ev, before, after)
@@ -61,11 +61,15 @@ func (c *checker) contradiction(n *node, text string) {
 }
 
 // epochBorn: epochs only grow, and a new one comes of a candidate, or of a resigned leader's silence.
-func (c *checker) epochBorn(n *node, before, after quorum.Status) {
+func (c *checker) epochBorn(n *node, ev quorum.Event, before, after quorum.Status) {
 	if after.Epoch < before.Epoch {
 		c.fail("n%d goes back from epoch %d to %d", n.id, before.Epoch, after.Epoch)
 	}
 	if after.Epoch <= c.newest {
+		return
+	}
+	if _, ok := ev.(quorum.Start); ok { // its power went as it entered the epoch
+		c.newest = after.Epoch
 		return
 	}
 	resigned := before.Role == quorum.Resigned && after.Epoch == before.Epoch+1

@@ -27,7 +27,7 @@ func (c *checker) watch(n *node, ev quorum.Event, before quorum.Status, fx quoru
 	case after.Role != quorum.Follower:
 		n.follows = following{}
 	case n.follows.leader != at:
-		if fetched(ev) {
+		if fetched(ev) && after.LastFetch > 0 { // an answer that nobody waits for any more does not count
 			n.follows = following{at, w.now}
 		} else {
 			n.follows = following{}

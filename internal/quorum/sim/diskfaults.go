@@ -124,7 +124,7 @@ func (r *realDisk) refused(err error) {
 
 func (r *realDisk) unrot() {
 	for _, x := range r.faults.rot {
-		if _, err := r.fs.Stat(x.name); err == nil {
+		if info, err := r.fs.Stat(x.name); err == nil && x.at < info.Size { // else it was cut away since
 			r.fs.Corrupt(x.name, x.at, x.xor)
 		}
 	}

@@ -187,7 +187,8 @@ func (w *world) mayRestore(n *node) bool {
 func remembers(o, other *node) bool {
 	epoch, log := newestEpoch(&other.disk), other.disk.synced.log
 	e := o.disk.synced.election
-	return e != nil && (e.Epoch > epoch || e.Epoch == epoch && (e.LeaderID >= 0 || e.Voted.Known())) &&
+	// A vote in the same epoch may be for itself: such a candidate would ask again.
+	return e != nil && (e.Epoch > epoch || e.Epoch == epoch && e.LeaderID >= 0) &&
 		len(o.disk.synced.log) >= len(log) && slices.Equal(o.disk.synced.log[:len(log)], log)
 }
 
