@@ -37,10 +37,13 @@ func (o *opener) check() error {
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, ErrCorrupt) {
-			return err
+		switch {
+		case errors.Is(err, errWrongEpoch): // the CRC is right: no write was torn, here or in the batch before
+			return &CorruptError{File: s.logName(), Position: pos, Offset: o.end, DurableOffset: o.opt.DurableOffset, ValidAfter: o.end, Err: err}
+		case errors.Is(err, ErrCorrupt):
+			return o.damaged(i, pos, err)
 		}
-		return o.damaged(i, pos, err)
+		return err
 	}
 	return nil
 }
@@ -122,6 +125,8 @@ func (o *opener) readRecordedEpochs() error {
 	return err
 }
 
+var errWrongEpoch = errors.New("wrong leader epoch")
+
 // checkEpoch holds a batch's epoch against those before it and against the checkpoint. One past all that is recorded may be
 // new: Apache Kafka writes its checkpoint later.
 func (o *opener) checkEpoch(b record.Batch, s *segment, pos int64) error {
@@ -129,11 +134,11 @@ func (o *opener) checkEpoch(b record.Batch, s *segment, pos int64) error {
 		return nil
 	}
 	if last, ok := o.found.latest(); ok && b.Epoch() < last.Epoch {
-		return corruptFile(s.logName(), "byte %d: leader epoch %d at offset %d after epoch %d", pos, b.Epoch(), b.BaseOffset(), last.Epoch)
+		return corruptFile(s.logName(), "%w: byte %d: leader epoch %d at offset %d after epoch %d", errWrongEpoch, pos, b.Epoch(), b.BaseOffset(), last.Epoch)
 	}
 	newest, _ := o.recorded.latest()
 	if want := o.recorded.at(b.BaseOffset()); want >= 0 && b.Epoch() != want && b.Epoch() <= newest.Epoch {
-		return corruptFile(s.logName(), "byte %d: leader epoch %d at offset %d, %s has %d there", pos, b.Epoch(), b.BaseOffset(), LeaderEpochFile, want)
+		return corruptFile(s.logName(), "%w: byte %d: leader epoch %d at offset %d, %s has %d there", errWrongEpoch, pos, b.Epoch(), b.BaseOffset(), LeaderEpochFile, want)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ func TestRottenEpochRefuses(t *testing.T) {
 		"of the next epoch":               {7, 4 ^ 6, "leader-epoch-checkpoint has 4 there"},
 		"first of an epoch, of the last":  {4, 4 ^ 1, "leader-epoch-checkpoint has 4 there"},
 		"higher than all, in the middle":  {6, 4 ^ 7, "leader epoch 4 at offset 14 after epoch 7"},
+		"higher than all, then the end":   {10, 6 ^ 7, "leader epoch 6 at offset 22 after epoch 7"},
 		"untouched":                       {0, 0, ""},
 		"higher than all, the last batch": {11, 6 ^ 7, ""}, // as a new epoch of Apache Kafka's would look after a crash
 	} {

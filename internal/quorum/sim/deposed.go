@@ -27,7 +27,7 @@ func (c *checker) watch(n *node, ev quorum.Event, before quorum.Status, fx quoru
 	case after.Role != quorum.Follower:
 		n.follows = following{}
 	case n.follows.leader != at:
-		if fetched(ev) && after.LastFetch > 0 { // an answer that nobody waits for any more does not count
+		if after.LastFetch > 0 { // an answer that nobody waits for any more does not count
 			n.follows = following{at, w.now}
 		} else {
 			n.follows = following{}
@@ -61,15 +61,6 @@ func transferred(fx quorum.Effects) bool {
 		_, ok = r.Message.(*quorum.TransferResponse)
 		return ok
 	})
-}
-
-func fetched(ev quorum.Event) bool {
-	r, ok := ev.(quorum.Response)
-	if !ok {
-		return false
-	}
-	f, ok := r.Message.(*quorum.FetchResponse)
-	return ok && f.TopError == quorum.NoError && f.Error == quorum.NoError
 }
 
 // mayCampaign: of the voters whose pre-votes made n a candidate, one at least did not fetch from the leader then. Voters that

@@ -104,16 +104,15 @@ func (r *realDisk) refused(err error) {
 		r.faults.powerLost = errors.Is(err, memfs.ErrStopped)
 		r.crash()
 		n.comeBack(w.between(0, 2*time.Second))
-	case r.faults.tornHoles && errors.Is(err, storage.ErrCorrupt):
+	case (r.faults.tornHoles || r.faults.rotten()) && errors.Is(err, storage.ErrCorrupt):
 		w.tracef("n%d refuses to start: %v", n.id, err)
 		w.count("disks refused")
-		w.lose(n)
-	case r.faults.rotten() && errors.Is(err, storage.ErrCorrupt):
-		w.tracef("n%d refuses to start: %v", n.id, err)
-		w.count("disks refused")
-		if w.mayLose(n) && w.chance(0.7) {
+		if w.mayLose(n) && (r.faults.tornHoles || w.chance(0.7)) {
 			w.lose(n)
 			return
+		}
+		if r.faults.tornHoles { // too many would be lost: it was another power loss
+			r.fs, r.faults.tornHoles = r.whole.OrderedCrashClone(w.rng.Uint64()), false
 		}
 		r.unrot()
 		n.comeBack(w.between(0, time.Second))
@@ -186,13 +185,20 @@ func (r *realDisk) rotLog() bool {
 	if k <= 0 || len(d.synced.log) > len(d.log) || !slices.Equal(d.synced.log, d.log[:len(d.synced.log)]) {
 		return false
 	}
-	id := d.log[d.first+w.rng.IntN(k)]
+	i := w.rng.IntN(k)
+	if w.chance(0.5) { // others may want it still
+		i = k - 1 - w.rng.IntN(min(k, 5))
+	}
+	id := d.log[d.first+i]
 	b := w.batches[id]
 	s, err := r.segmentOf(b.info.Base)
 	if err != nil {
 		return false
 	}
 	at := w.rng.Int64N(int64(len(b.bytes)))
+	if w.chance(0.3) { // offset, length and epoch, outside the checksum
+		at = w.rng.Int64N(16)
+	}
 	w.tracef("FAULT byte %d of batch %d, at offset %d, rots on n%d", at, id, b.info.Base, n.id)
 	r.spoil(s.name, s.position+at, 1<<w.rng.IntN(8))
 	return true

@@ -38,6 +38,9 @@ func (w *world) planDisk() {
 
 func (w *world) diskFault(n *node) {
 	kind := w.rng.IntN(9)
+	if l := w.leader(); kind == 5 && l != nil && w.chance(0.5) { // whose log others read
+		n = l
+	}
 	switch {
 	case kind < 2 && n.up:
 		w.tracef("FAULT n%d's disk is slow", n.id)
@@ -146,7 +149,7 @@ func (n *node) backup() *backup {
 	d.log, d.snapshots = slices.Clone(d.log), slices.Clone(d.snapshots)
 	d.writes, d.pending = slices.Clone(d.writes), slices.Clone(d.pending)
 	if n.real != nil {
-		if n.installing || n.real.faults.rotten() || n.real.replacing != (uuid.UUID{}) {
+		if f := n.real.faults; n.installing || f.rotten() || f.tornHoles || f.holes || n.real.replacing != (uuid.UUID{}) {
 			return n.old
 		}
 		b.fs = n.real.fs.OrderedCrashClone(n.w.rng.Uint64())

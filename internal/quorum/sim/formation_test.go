@@ -37,6 +37,9 @@ func forming(seed uint64, voters, k int, own bool) (events int, err error) {
 	}
 	w.planWrite()
 	w.planClients()
+	if seed%4 > 1 { // one that lags
+		w.after(w.between(0, 1500*time.Millisecond), func() { w.faultCutOne(w.nodes[w.rng.IntN(len(w.nodes))]) })
+	}
 	w.afterEvent = func(n *node) {
 		if w.steps != k {
 			return
@@ -46,6 +49,7 @@ func forming(seed uint64, voters, k int, own bool) (events int, err error) {
 			victim = w.nodes[w.rng.IntN(len(w.nodes))]
 		}
 		w.after(0, func() { w.lose(victim) })
+		w.trouble(victim)
 	}
 	formed := func() bool {
 		for _, n := range w.nodes {
@@ -62,6 +66,23 @@ func forming(seed uint64, voters, k int, own bool) (events int, err error) {
 	w.requireConverged()
 	w.requireLinearizable()
 	return events, nil
+}
+
+// trouble comes seldom alone: the node restarts again, or the leader falls, before the one without memory has found its place.
+func (w *world) trouble(victim *node) {
+	if w.chance(0.5) {
+		w.after(w.between(0, 3*time.Second), func() { w.faultCrash(victim) })
+	}
+	if w.chance(0.5) {
+		w.after(w.between(0, time.Second), func() {
+			if l := w.leader(); l != nil {
+				w.faultCrash(l)
+			}
+		})
+	}
+	if w.chance(0.3) {
+		w.after(w.between(0, time.Second), func() { w.faultCutOne(victim) })
+	}
 }
 
 // TestDiskLostAtEveryEventOfFormation: of quorums of 3 and 5 that form, at every event a node loses its disk and is formatted

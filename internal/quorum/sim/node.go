@@ -184,9 +184,10 @@ func (n *node) step(ev quorum.Event) {
 	if w.trace != nil {
 		w.traceStep(n, ev, before, fx)
 	}
-	life := n.incarnation
+	life, after := n.incarnation, n.q.Status()
 	for _, e := range fx {
 		if n.carryOut(e); !n.up || n.incarnation != life { // the disk failed: nothing after it leaves
+			w.check.epochBorn(n, ev, before, after)
 			return
 		}
 	}

@@ -20,10 +20,11 @@ import (
 // was promised, and a start must find that and some prefix of the writes since. The model may lag behind what is really
 // durable (a log syncs a full segment by itself), never the reverse.
 type realDisk struct {
-	n   *node
-	fs  *memfs.FS
-	cfg storage.LogConfig
-	d   *qdisk.Disk // nil while the node is down
+	n     *node
+	fs    *memfs.FS
+	whole *memfs.FS // before a crash that tore holes
+	cfg   storage.LogConfig
+	d     *qdisk.Disk // nil while the node is down
 
 	persisting     bool
 	persistNext    *quorum.PersistElection
@@ -208,6 +209,7 @@ func (r *realDisk) crash() {
 	f, w := &r.faults, r.n.w
 	switch {
 	case f.holes:
+		r.whole = r.fs
 		r.fs = r.fs.CrashClone(w.rng.Uint64())
 		f.tornHoles = true
 	case f.powerLost || w.chance(0.75):
@@ -237,7 +239,7 @@ func (r *realDisk) open() (*quorum.ElectionState, quorum.LogState, bool) {
 	r.mendOldSnapshots()
 	r.foundElection()
 	r.foundLog()
-	r.faults.rot, r.faults.tornHoles = nil, false // what rotted can be made again
+	r.faults.rot, r.faults.tornHoles, r.whole = nil, false, nil // what rotted can be made again
 	return r.d.Persisted, r.d.LogState, true
 }
 
@@ -250,7 +252,7 @@ func (r *realDisk) foundElection() {
 			return a == b
 		}
 		x, y := *a, *b
-		if w.s.kraftVersion == 0 { // its file has no room for it
+		if w.s.kraftVersion == 0 || !n.member && x.Voted.DirectoryID.IsZero() { // kraft.version 0, maybe only so far: its file has no room for it
 			x.Voted.DirectoryID, y.Voted.DirectoryID = uuid.UUID{}, uuid.UUID{}
 		}
 		return x == y
