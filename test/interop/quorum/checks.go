@@ -90,7 +90,10 @@ func (c *checks) close() error {
 	return nil
 }
 
-// eventually waits until cond is nil and gives up with its last error after within.
+// errHopeless ends a wait before its time.
+var errHopeless = errors.New("no use waiting")
+
+// eventually waits until cond is nil and gives up with its last error after within, or at once if that is errHopeless.
 func eventually(within time.Duration, what string, cond func() error) {
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
@@ -104,6 +107,9 @@ func eventually(within time.Duration, what string, cond func() error) {
 		})
 		if err == nil {
 			return
+		}
+		if errors.Is(err, errHopeless) {
+			failf("%s: %w", what, err)
 		}
 		select {
 		case <-tick.C:

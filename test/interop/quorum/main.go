@@ -57,7 +57,7 @@ func run() error {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		<-interrupted
+		fmt.Printf("interrupted: %s\n", <-interrupted)
 		end()
 		os.Exit(130)
 	}()

@@ -177,10 +177,23 @@ func (w *world) describe(n *node) (*quorumState, error) {
 	return s, nil
 }
 
+// alive is an error if a node's process has ended though nobody ended it.
+func (w *world) alive() error {
+	for _, n := range w.all() {
+		if n.proc != nil && n.proc.endedByItself() {
+			return fmt.Errorf("%w: %s ended: %v\n%s", errHopeless, n.proc.name, n.proc.err, tail(n.proc.log, 12))
+		}
+	}
+	return nil
+}
+
 // state asks every node and returns what the leader of the newest epoch says.
 func (w *world) state() (*quorumState, error) {
 	var best *quorumState
 	var errs []error
+	if err := w.alive(); err != nil {
+		return nil, err
+	}
 	for _, n := range w.voters {
 		if !n.answers() {
 			continue
