@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -283,6 +284,19 @@ func lostFirstLeader(f *forming) {
 	f.stands("kept")
 }
 
+// frozen tells whether every thread of a process has taken SIGSTOP; the signal is sent before that.
+func frozen(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, file := range threads {
+		stat, readErr := os.ReadFile(file)
+		_, state, ok := strings.Cut(string(stat), ") ")
+		if readErr != nil || !ok || state[0] != 'T' {
+			return false
+		}
+	}
+	return err == nil && len(threads) > 0
+}
+
 // lostUncommitted: the followers are stopped while the leader writes, and the leader's disk is lost with what it wrote.
 func lostUncommitted(f *forming) {
 	f.start(0, 1, 2)
@@ -295,6 +309,9 @@ func lostUncommitted(f *forming) {
 			others = append(others, n)
 			require.NoError(f.t, syscall.Kill(n.PID(), syscall.SIGSTOP))
 		}
+	}
+	for _, n := range others {
+		f.c.Eventually("every thread stands still", patience, func() bool { return frozen(n.PID()) })
 	}
 	written := make(chan error, 1)
 	go func() { written <- createOn(f, leader, "uncommitted") }()
