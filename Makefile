@@ -64,7 +64,7 @@ sim: ## Whole quorums under seeded faults: make sim SEEDS=n [SEED0=s] [DISK=real
 	go run ./internal/quorum/sim/cmd -seeds $(SEEDS) -seed0 $(SEED0) -disk "$(DISK)"
 
 .PHONY: sim-long
-sim-long: ## 10,000 seeds, a disk lost at every event of formation: about 10 minutes on two cores
+sim-long: ## 10,000 seeds and a disk lost at every event of formation: 5 minutes on two idle cores
 	SIM_EVERY=1 go test -count=1 -timeout 30m -run TestDiskLostAtEveryEventOfFormation ./internal/quorum/sim
 	go run ./internal/quorum/sim/cmd -seeds 10000 -seed0 $(SEED0)
 

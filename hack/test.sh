@@ -11,4 +11,4 @@ go test -timeout 11m ${GOTESTFLAGS:-} ./...
 (cd hack/localkube && go test ./...)
 (cd bench && go vet ./...)
 say "a short simulation"
-go run ./internal/quorum/sim/cmd -seeds "${SEEDS:-300}" -seed0 "${SEED0:-1}"
+go run ./internal/quorum/sim/cmd -seeds "${SEEDS:-2000}" -seed0 "${SEED0:-1}"

@@ -107,7 +107,7 @@ func (r *realDisk) refused(err error) {
 	case (r.faults.tornHoles || r.faults.rotten()) && errors.Is(err, storage.ErrCorrupt):
 		w.tracef("n%d refuses to start: %v", n.id, err)
 		w.count("disks refused")
-		if w.mayLose(n) && (r.faults.tornHoles || w.chance(0.7)) {
+		if w.mayLose(n) && (r.faults.tornHoles || n.wiped || w.chance(0.7)) {
 			w.lose(n)
 			return
 		}
@@ -134,8 +134,8 @@ func (r *realDisk) unrot() {
 // sent to them.
 func (r *realDisk) mendOldSnapshots() {
 	r.faults.rot = slices.DeleteFunc(r.faults.rot, func(x rot) bool {
-		_, err := r.fs.Stat(x.name)
-		if old := strings.HasSuffix(x.name, ".checkpoint") && err == nil; old {
+		info, err := r.fs.Stat(x.name)
+		if old := strings.HasSuffix(x.name, ".checkpoint") && err == nil && x.at < info.Size; old {
 			r.fs.Corrupt(x.name, x.at, x.xor)
 			return true
 		}
@@ -168,7 +168,13 @@ func (r *realDisk) rotSome() bool {
 		return r.rotLog()
 	case strings.HasSuffix(name, ".checkpoint"), strings.HasSuffix(name, "index"):
 		r.spoil(file, w.rng.Int64N(info.Size), 1<<w.rng.IntN(8))
-	case name == storage.QuorumStateFile, name == storage.LeaderEpochFile, name == storage.PartitionFile:
+	case name == storage.LeaderEpochFile:
+		r.zero(file, info.Size)
+	case name == storage.QuorumStateFile, name == storage.PartitionFile:
+		if r.n.w.s.changes || !w.mayLose(r.n) {
+			return false
+		}
+		r.n.wiped = true // as good as lost: nobody puts back what is replaced all the time
 		r.zero(file, info.Size)
 	default:
 		return false

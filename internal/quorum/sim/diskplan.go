@@ -95,10 +95,15 @@ func (n *node) comeBack(after time.Duration) {
 	})
 }
 
+// observes reports whether a node never votes. A controller that joins by itself may.
+func (w *world) observes(n *node) bool {
+	return n.id >= w.s.controllers() && !(w.s.autoJoin && n.controller)
+}
+
 // mayLose reports whether a node's disk may be lost for good.
 func (w *world) mayLose(n *node) bool {
 	switch {
-	case n.id >= w.s.controllers():
+	case w.observes(n):
 		return true
 	case w.s.kraftVersion == 0 || w.s.strike > 0: // strikeAfterCommit has that one
 		return false
@@ -162,7 +167,7 @@ func (w *world) mayRestore(n *node) bool {
 	if n.old.disk.synced.election == nil || n.wiped {
 		return false
 	}
-	if n.id >= w.s.controllers() {
+	if w.observes(n) {
 		return true
 	}
 	sets := w.setsIn(n.old.disk.log, n.old.disk.synced.log)

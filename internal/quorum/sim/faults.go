@@ -97,7 +97,7 @@ func (w *world) planObserverWipe() {
 	for _, n := range w.nodes[w.s.controllers():] {
 		if w.chance(0.5) {
 			w.after(w.between(0, w.s.faults), func() {
-				if !w.healed {
+				if !w.healed && w.mayLose(n) {
 					w.lose(n)
 				}
 			})

@@ -28,7 +28,7 @@ func (n *node) fsyncTime() time.Duration {
 		d *= 10
 	}
 	if w.now < n.slowUntil {
-		d *= time.Duration(n.slowBy)
+		d = min(d*time.Duration(n.slowBy), 5*time.Second)
 	}
 	return d
 }

@@ -76,8 +76,18 @@ func (w *world) faultReplace(n *node) {
 	}
 }
 
-// dispensable: every set that any disk or process knows of can do without this one's disk.
+// dispensable: every set that any disk or process knows of can do without this one's disk. While a change is not committed it
+// is too early to tell: a voter whose removal only it has in its log blocks those that don't know of it.
 func (w *world) dispensable(n *node) bool {
+	for _, o := range w.nodes {
+		for _, log := range [][]batchID{o.disk.log, o.disk.synced.log} {
+			for i, id := range log {
+				if hasVoters(w.batches[id]) && !holds(w.check.committed, i, id) {
+					return false
+				}
+			}
+		}
+	}
 	key := n.key()
 	for _, o := range w.nodes {
 		for _, set := range o.sets() {
