@@ -68,6 +68,9 @@ func newScenario(rng *rand.Rand) scenario {
 		s.strike = 1 + rng.IntN([]int{3, 30, 300}[rng.IntN(3)])
 	}
 	s.segment = []int64{3 << 10, 16 << 10, 1 << 20}[rng.IntN(3)]
+	if s.write < 30*time.Millisecond { // a fetch brings a segment at most: nobody would catch up
+		s.segment = max(s.segment, 16<<10)
+	}
 	s.diskFaults = []time.Duration{0, 500 * time.Millisecond, 2 * time.Second}[rng.IntN(3)]
 	s.segmentMs = []int64{300, 5000, 7 * 24 * 3600_000}[rng.IntN(3)]
 	if s.kraftVersion > 0 && rng.IntN(3) == 0 {
