@@ -195,6 +195,11 @@ func (r *realDisk) rotLog() bool {
 	if w.chance(0.5) { // others may want it still
 		i = k - 1 - w.rng.IntN(min(k, 5))
 	}
+	for _, o := range w.nodes { // somebody is about to ask for it
+		if at := len(o.disk.log) - d.first; o != n && o.up && at >= 0 && at < k && w.chance(0.7) {
+			i = at
+		}
+	}
 	id := d.log[d.first+i]
 	b := w.batches[id]
 	s, err := r.segmentOf(b.info.Base)

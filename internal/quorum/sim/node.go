@@ -59,14 +59,6 @@ type node struct {
 	verified    int // batches of its log compared with what is committed
 }
 
-// accumulator gives offsets while the node leads.
-type accumulator struct {
-	open  bool
-	epoch quorum.Epoch
-	next  quorum.Offset
-	held  []batchID
-}
-
 func (n *node) directory() uuid.UUID { return n.disk.synced.directory }
 
 func (n *node) key() quorum.ReplicaKey {
@@ -437,51 +429,6 @@ func (n *node) read(e quorum.Read) (data []byte, ok bool) {
 const batchSize = 4
 
 func decodeBatch(data []byte) batchID { return batchID(binary.BigEndian.Uint32(data)) }
-
-// write lets a client's records into the accumulator, and hands over what it holds.
-func (n *node) write() {
-	a := &n.accumulator
-	if !n.up || !a.open || n.leaving {
-		return
-	}
-	w := n.w
-	for range 1 + w.rng.IntN(2) {
-		count := quorum.Offset(1 + w.rng.IntN(3))
-		w.values++
-		id := w.newBatch(quorum.BatchInfo{Base: a.next, Last: a.next + count - 1, Epoch: a.epoch, Size: batchSize}, w.values)
-		a.held = append(a.held, id)
-		a.next += count
-	}
-	n.later(w.between(0, 3*time.Millisecond), n.propose)
-}
-
-// proposeControl gives the engine's own records offsets, behind what clients have written.
-func (n *node) proposeControl(e quorum.ProposeControl) {
-	a := &n.accumulator
-	if !a.open || a.epoch != e.Epoch {
-		return
-	}
-	last := a.next + quorum.Offset(len(e.Records)) - 1
-	id := n.w.newBatch(quorum.BatchInfo{Base: a.next, Last: last, Epoch: a.epoch, Size: batchSize, Control: e.Records}, 0)
-	a.held = append(a.held, id)
-	a.next = last + 1
-	n.later(n.w.between(0, 3*time.Millisecond), n.propose)
-	n.w.strikeLeader(n)
-}
-
-func (n *node) propose() {
-	a := &n.accumulator
-	if !a.open || len(a.held) == 0 {
-		return
-	}
-	p := quorum.Propose{Epoch: a.epoch}
-	for _, id := range a.held {
-		p.Batches = append(p.Batches, n.w.batches[id].info)
-		p.Data = n.w.encode(p.Data, id)
-	}
-	a.held = nil
-	n.step(p)
-}
 
 // leave is SIGTERM: what was accepted is proposed, then the engine hands over; 5 s bound it.
 func (n *node) leave() {
