@@ -181,7 +181,7 @@ func (w *world) describe(n *node) (*quorumState, error) {
 func (w *world) alive() error {
 	for _, n := range w.all() {
 		if n.proc != nil && n.proc.endedByItself() {
-			return fmt.Errorf("%w: %s ended: %v\n%s", errHopeless, n.proc.name, n.proc.err, tail(n.proc.log, 12))
+			return fmt.Errorf("%w: %s ended: %w\n%s", errHopeless, n.proc.name, n.proc.err, tail(n.proc.log, 12))
 		}
 	}
 	return nil
