@@ -56,10 +56,6 @@ func (s *scope) holdBack(last *v1alpha1.KRaftClusterSpec) {
 			s.spec.Brokers.Replicas = n
 		}
 	}
-	if s.spec.Hibernated {
-		s.hold("spec.hibernated", "HibernationUnavailable", "this operator can't hibernate a cluster yet: it goes on running; set it to false")
-		s.spec.Hibernated = false
-	}
 	if err := s.checkSettings(); err != nil {
 		s.hold("spec.config", "InvalidSetting", "%v", err)
 		if last == nil {

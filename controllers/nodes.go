@@ -166,9 +166,14 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 	}
 	n.want = s.statefulSet(n, settings.Name)
 	live := s.sets[n.name]
+	if s.hibernates() && asleep(live) && (live != nil || s.pods[podName(n.name)] == nil) {
+		n.want.Spec.Replicas = ptr.To(int32(0))
+	}
 	switch {
 	case live != nil && live.DeletionTimestamp != nil:
 		return nil // made again when it is gone
+	case live != nil && asleep(live) && s.cluster.Status.Hibernation != nil:
+		return r.ensureAsleep(ctx, s, n, live)
 	case live == nil:
 		return r.makeStatefulSet(ctx, s, n)
 	case live.Spec.Template.Annotations[annotationTemplateHash] == n.want.Spec.Template.Annotations[annotationTemplateHash]:

@@ -165,6 +165,7 @@ func (s *scope) snapshot() plan.Snapshot {
 		if n.want != nil {
 			pn.Want = n.want.Spec.Template.Annotations[annotationTemplateHash]
 		}
+		pn.Stopped = asleep(s.sets[n.name])
 		if set := s.sets[n.name]; set != nil {
 			pn.Has = set.Spec.Template.Annotations[annotationTemplateHash]
 		}
@@ -173,6 +174,9 @@ func (s *scope) snapshot() plan.Snapshot {
 			pn.Pod = &plan.Pod{
 				Name: p.Name, UID: p.UID, Hash: p.Annotations[annotationTemplateHash], Ready: podReady(p),
 				Terminating: p.DeletionTimestamp != nil, Broken: brokenPod(p, s.now), Created: p.CreationTimestamp.Time,
+			}
+			if p.DeletionTimestamp != nil {
+				pn.Pod.StopBy = p.DeletionTimestamp.Time
 			}
 		}
 		snap.Nodes = append(snap.Nodes, pn)

@@ -66,10 +66,14 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{stalled: true, reason: "Refused", message: s.refused}
 	case err != nil:
 		return verdict{reason: "Error", message: err.Error()}
+	case s.hibernates():
+		return s.restVerdict()
 	case s.roll.Stopped:
 		return verdict{stalled: true, reason: "RolloutStopped", message: "waits for " + s.roll.Why + "; the other nodes keep their templates: mend the spec to go on"}
 	case len(broken) > 0:
 		return verdict{stalled: true, reason: "NodesBroken", message: strings.Join(broken, ", ")}
+	case s.waking():
+		return verdict{reason: "Waking", message: s.wakingMessage()}
 	case !st.Formed:
 		return verdict{reason: "Forming", message: fmt.Sprintf("%d initial voters are to form the quorum; %s", len(st.InitialVoters), s.notUp())}
 	case s.roll.Do != plan.RollDone:
@@ -201,17 +205,21 @@ func (s *scope) reportPools() {
 			}
 		}
 	}
+	all := 0
 	b := &v1alpha1.BrokersStatus{Selector: labels.SelectorFromSet(s.brokerSelector()).String()}
 	for _, n := range snap.Nodes {
 		if !n.Broker {
 			continue
 		}
-		b.Replicas++
+		all++
+		if !n.Stopped || n.Pod != nil {
+			b.Replicas++
+		}
 		if n.Up() {
 			b.Ready++
 		}
 	}
-	b.ReadyOfAll = fmt.Sprintf("%d/%d", b.Ready, b.Replicas)
+	b.ReadyOfAll = fmt.Sprintf("%d/%d", b.Ready, all)
 	st.Brokers = b
 }
 
@@ -303,6 +311,11 @@ func (s *scope) reportServing() {
 		s.setCondition(v1alpha1.ConditionAvailable, false, "NotLooked", "the pass ended before the brokers were asked")
 		return
 	}
+	if s.rests() {
+		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, reasonHibernated, restText)
+		s.setCondition(v1alpha1.ConditionAvailable, false, reasonHibernated, restText)
+		return
+	}
 	q := s.shownQuorum
 	leads := q != nil && q.Leader >= 0
 	switch {
@@ -345,6 +358,9 @@ func (s *scope) nextCommand(v verdict) string {
 		if p := s.pods[podName(n.name)]; p != nil && brokenPod(p, s.now) != "" {
 			return fmt.Sprintf("kubectl -n %s describe pod %s", ns, p.Name)
 		}
+	}
+	if v.ready && v.reason == reasonHibernated {
+		return fmt.Sprintf(`kubectl -n %s patch kraftcluster %s --type merge -p '{"spec":{"hibernated":false}}'`, ns, name)
 	}
 	if !v.ready {
 		return fmt.Sprintf("kubectl -n %s describe kraftcluster %s", ns, name)

@@ -38,6 +38,9 @@ func (r *Reconciler) watchVoters(s *scope) {
 		st.VoterChange = nil
 	}
 	st.GoneVoters = nil
+	if s.hibernates() {
+		return // nobody is gone from a cluster that rests
+	}
 	for _, g := range plan.Clock(s.watched(), s.goal()) {
 		st.GoneVoters = append(st.GoneVoters, v1alpha1.GoneVoter{ID: g.ID, DirectoryID: g.DirectoryID, Since: metav1.NewTime(g.Since)})
 	}

@@ -110,7 +110,8 @@ type KRaftClusterSpec struct {
 	// +optional
 	Storage StoragePolicy `json:"storage,omitempty"`
 
-	// Hibernated stops every node and keeps claims and Services. Not built yet: held back, the cluster runs on.
+	// Hibernated stops every node and keeps claims and Services: brokers, then observers, then voters, the active
+	// controller last. A cluster that is forming does so first. Set to false, everything starts again.
 	// +optional
 	Hibernated bool `json:"hibernated,omitempty"`
 

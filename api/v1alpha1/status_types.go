@@ -102,6 +102,10 @@ type KRaftClusterStatus struct {
 	// +optional
 	GoneVoters []GoneVoter `json:"goneVoters,omitempty"`
 
+	// Hibernation is there from the first node that spec.hibernated stops until the cluster has woken.
+	// +optional
+	Hibernation *HibernationStatus `json:"hibernation,omitempty"`
+
 	// NextCommand is worth trying next.
 	// +optional
 	NextCommand string `json:"nextCommand,omitempty"`
@@ -168,11 +172,11 @@ type ReplicaStatus struct {
 
 // BrokersStatus counts brokers, for kubectl scale and autoscalers.
 type BrokersStatus struct {
-	// Replicas is the number of brokers there are.
+	// Replicas is the number of brokers there are, without those that spec.hibernated has stopped.
 	Replicas int32 `json:"replicas"`
 	// Ready brokers.
 	Ready int32 `json:"ready"`
-	// ReadyOfAll is for people: 3/3.
+	// ReadyOfAll is for people: 3/3, and 0/3 when they rest.
 	ReadyOfAll string `json:"readyOfAll"`
 	// Selector finds the brokers' pods.
 	Selector string `json:"selector"`

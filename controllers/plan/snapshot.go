@@ -39,6 +39,7 @@ type Node struct {
 	Zone               string // "" not known
 	Want               string // hash of the template the spec asks for
 	Has                string // hash of the StatefulSet's template; "" while there is none
+	Stopped            bool   // its StatefulSet asks for no pod, or there is none
 	Pod                *Pod   // nil while there is none
 }
 
@@ -49,6 +50,8 @@ type Pod struct {
 	Hash        string // of the template it was made from
 	Ready       bool
 	Terminating bool
+	// StopBy is, of a pod that terminates, when its grace period ends.
+	StopBy time.Time
 	// Broken says why the container isn't running and won't run by itself, such as ImagePullBackOff; "" otherwise.
 	Broken string
 	// Created is when the pod was made.

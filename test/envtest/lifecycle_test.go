@@ -207,8 +207,6 @@ func TestWhatCantBeDoneYetIsHeldBack(t *testing.T) {
 		change      func(*v1alpha1.KRaftCluster)
 		undo        func(*v1alpha1.KRaftCluster)
 	}{
-		{"hibernation", "spec.hibernated",
-			func(c *v1alpha1.KRaftCluster) { c.Spec.Hibernated = true }, func(c *v1alpha1.KRaftCluster) { c.Spec.Hibernated = false }},
 		{"a value only the operator can judge", "spec.config",
 			func(c *v1alpha1.KRaftCluster) { c.Spec.Config = map[string]string{"num.partitions": "six"} }, func(c *v1alpha1.KRaftCluster) { c.Spec.Config = nil }},
 	} {

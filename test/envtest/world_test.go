@@ -59,6 +59,7 @@ type world struct {
 	changes []change
 	fates   []fate // of the next changes
 	later   []later
+	stopped []string // pods that ended with their StatefulSet's replicas, in that order
 }
 
 func newWorld(t *testing.T) *world {
@@ -160,7 +161,7 @@ func (w *world) runPod(ctx context.Context, set *appsv1.StatefulSet, pod *corev1
 		return false, kube.Status().Update(ctx, set)
 	}
 	if *set.Spec.Replicas == 0 {
-		return false, nil
+		return false, w.stopPod(ctx, pod)
 	}
 	if pod == nil {
 		t := set.Spec.Template
