@@ -200,10 +200,12 @@ func planQuorum(q *admin.Quorum) *plan.Quorum {
 
 func planPartitions(t *admin.Topics) *plan.Partitions {
 	out := &plan.Partitions{Unfenced: t.Unfenced, Short: map[int32]int{}, Example: map[int32]string{}}
+	sets := replicaSets{}
 	for _, p := range t.Partitions {
 		if p.Leader < 0 {
 			out.Offline++
 		}
+		sets.add(p)
 		if len(p.Replicas) <= p.MinISR || len(p.ISR) > p.MinISR {
 			continue
 		}
@@ -214,5 +216,6 @@ func planPartitions(t *admin.Topics) *plan.Partitions {
 			}
 		}
 	}
+	out.Sets = sets.list
 	return out
 }

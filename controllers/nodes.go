@@ -251,6 +251,9 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope, n *node) error {
 // ensureBudgets keeps the disruption budgets at what the data can bear now.
 func (r *Reconciler) ensureBudgets(ctx context.Context, s *scope) (ctrl.Result, error) {
 	snap := s.snapshot()
+	if err := r.backIntoBudget(ctx, s, snap); err != nil {
+		return ctrl.Result{}, err
+	}
 	for _, pool := range []string{poolControllers, poolBrokers} {
 		ids := s.pool(pool).NodeIDs
 		if len(ids) == 0 {

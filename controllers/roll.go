@@ -48,6 +48,9 @@ func (r *Reconciler) rollOne(ctx context.Context, s *scope) (ctrl.Result, error)
 	if s.roll.Do != decided.Do || s.roll.Node.ID != decided.Node.ID {
 		return ctrl.Result{RequeueAfter: soon}, nil // it isn't so any more
 	}
+	if s.roll.Do == plan.RollBatch {
+		return r.restartBatch(ctx, s, s.roll)
+	}
 	return r.restart(ctx, s, s.roll)
 }
 

@@ -157,6 +157,7 @@ func (s *scope) snapshot() plan.Snapshot {
 	if d := st.Doing; d != nil && d.Pod != "" && d.Node != nil {
 		snap.Restarting = *d.Node
 	}
+	snap.Batch, snap.MaxUnavailable = recordedBatch(st.Doing), s.maxUnavailable()
 	if q := s.written.Quorum; q != nil {
 		snap.LastAnswer = q.ObservedTime.Time
 	}

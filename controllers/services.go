@@ -194,7 +194,10 @@ func (s *scope) budget(pool string, maxUnavailable int) *policyv1.PodDisruptionB
 		TypeMeta:   metav1.TypeMeta{APIVersion: "policy/v1", Kind: "PodDisruptionBudget"},
 		ObjectMeta: s.meta(s.cluster.Name + "-" + pool),
 		Spec: policyv1.PodDisruptionBudgetSpec{
-			Selector:       &metav1.LabelSelector{MatchLabels: map[string]string{labelCluster: s.cluster.Name, labelPool: pool}},
+			Selector: &metav1.LabelSelector{
+				MatchLabels:      map[string]string{labelCluster: s.cluster.Name, labelPool: pool},
+				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: labelBatch, Operator: metav1.LabelSelectorOpDoesNotExist}},
+			},
 			MaxUnavailable: ptr.To(intstr.FromInt(maxUnavailable)),
 		},
 	}

@@ -167,7 +167,7 @@ func (s *scope) votersDoing() *v1alpha1.Doing {
 
 // aboutVoters tells whether an intent is changeVoters'; a roll's has a template, or is called so.
 func aboutVoters(d *v1alpha1.Doing) bool {
-	return d != nil && d.TemplateHash == "" && d.What != rollWaits
+	return d != nil && d.TemplateHash == "" && len(d.Batch) == 0 && d.What != rollWaits
 }
 
 // controllerPodAddress is where a controller is reached now; "" nowhere.

@@ -208,7 +208,9 @@ type BrokersSpec struct {
 // RollingSpec bounds a roll.
 type RollingSpec struct {
 	// MaxUnavailable is how many brokers may be down at once by the operator's own act: a number, or a percentage of
-	// the pool. Quorum and min.insync.replicas hold whatever it says. Not acted on yet: one node at a time.
+	// the pool, rounded down but never to none. The first broker of a new template restarts alone. Then those of one
+	// zone restart together whose absence leaves every partition its min.insync.replicas. Controllers restart one by
+	// one whatever it says.
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",message="must be a number of 1 or more, or a percentage from 1% to 100%"

@@ -257,6 +257,22 @@ type Doing struct {
 	// TemplateHash is what the node is to run.
 	// +optional
 	TemplateHash string `json:"templateHash,omitempty"`
+	// Batch is every pod of a step that takes several brokers down together.
+	// +listType=atomic
+	// +optional
+	Batch []BatchPod `json:"batch,omitempty"`
 	// Since is when the step was decided.
 	Since metav1.Time `json:"since"`
+}
+
+// BatchPod is one pod of a step that takes several down together.
+type BatchPod struct {
+	// Node id of the broker.
+	Node int32 `json:"node"`
+	// Pod that may be taken down.
+	Pod string `json:"pod"`
+	// PodUID is the identity of that pod.
+	PodUID types.UID `json:"podUID"`
+	// TemplateHash is what the node is to run.
+	TemplateHash string `json:"templateHash"`
 }

@@ -18,7 +18,7 @@ func Diff(before, after any) []string {
 func diff(path string, a, b any, out *[]string) {
 	ma, okA := a.(map[string]any)
 	mb, okB := b.(map[string]any)
-	if okA && okB {
+	if okA && okB || okA && b == nil && len(ma) > 0 || okB && a == nil && len(mb) > 0 { // one that isn't there is empty
 		for k := range ma {
 			diff(join(path, k), ma[k], mb[k], out)
 		}
@@ -31,7 +31,7 @@ func diff(path string, a, b any, out *[]string) {
 	}
 	la, okA := a.([]any)
 	lb, okB := b.([]any)
-	if okA && okB {
+	if okA && okB || okA && b == nil && len(la) > 0 || okB && a == nil && len(lb) > 0 {
 		diff(path, byName(la), byName(lb), out)
 		return
 	}

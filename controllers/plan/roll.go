@@ -15,8 +15,10 @@ const Unschedulable = "Unschedulable"
 // RollStep is the next step of a roll.
 type RollStep struct {
 	Do   RollAction
-	Node Node   // of Retemplate and Restart
-	Why  string // RollWait: what it waits for
+	Node Node // of Retemplate, Evict and Delete
+	// Batch is the brokers of RollBatch, Node the first of them.
+	Batch []Node
+	Why   string // RollWait: what it waits for
 	// Stopped: a pod that already has the new template doesn't come back.
 	Stopped bool
 }
@@ -31,9 +33,11 @@ const (
 	RollRetemplate                   // there is no pod to take down: the template is all
 	RollEvict                        // a Ready pod: restart it by eviction, under the budget
 	RollDelete                       // a pod that isn't Ready: restart it by deletion
+	RollBatch                        // several Ready brokers, whose absence together is proved safe: evict them all
 )
 
-// Roll says which node gets its new template next. One node is down at a time by our act:
+// Roll says which node gets its new template next. One controller is down at a time by our act, and as many brokers as
+// are safe together (wide.go):
 //
 //  1. A node that has the new template and isn't Ready stops the roll, so that what doesn't come back isn't repeated.
 //     It goes on past one that runs, but only to nodes that have nothing to lose: see hopeless. Else a cluster in which
@@ -60,7 +64,10 @@ func Roll(s Snapshot) RollStep {
 				return RollStep{Do: RollDelete, Node: m}
 			}
 		}
-		return RollStep{Do: RollWait, Node: n, Why: n.Name + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
+		if rest := s.rest(stale); len(rest) > 0 {
+			return RollStep{Do: RollBatch, Node: rest[0], Batch: rest}
+		}
+		return RollStep{Do: RollWait, Node: n, Why: n.Name + s.others(n) + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
 	}
 	n := stale[0]
 	switch {
@@ -79,19 +86,51 @@ func Roll(s Snapshot) RollStep {
 	if !n.Pod.Ready {
 		return RollStep{Do: RollDelete, Node: n}
 	}
+	if why := s.behind(); why != "" && !n.Controller && n.Has != n.Want {
+		return RollStep{Do: RollWait, Node: n, Why: why}
+	}
+	if batch := s.together(n, stale); len(batch) > 1 {
+		return RollStep{Do: RollBatch, Node: n, Batch: batch}
+	}
 	return RollStep{Do: RollEvict, Node: n}
 }
 
 // returning finds a node whose template is the wanted one and that isn't Ready; one whose old pod still runs isn't it.
+// Of several, one that doesn't come back is found first.
 func (s Snapshot) returning() (Node, bool) {
-	i := slices.IndexFunc(s.Nodes, func(n Node) bool {
-		oldRuns := n.Pod != nil && n.Pod.Hash != n.Want && !n.Pod.Terminating
-		return n.Has == n.Want && !n.Up() && !oldRuns
-	})
-	if i < 0 {
+	first := -1
+	for i, n := range s.Nodes {
+		switch {
+		case !n.comesBack():
+		case n.failing(s.Now):
+			return n, true
+		case first < 0:
+			first = i
+		}
+	}
+	if first < 0 {
 		return Node{}, false
 	}
-	return s.Nodes[i], true
+	return s.Nodes[first], true
+}
+
+func (n Node) comesBack() bool {
+	oldRuns := n.Pod != nil && n.Pod.Hash != n.Want && !n.Pod.Terminating
+	return n.Has == n.Want && !n.Up() && !oldRuns
+}
+
+// others counts who comes back beside a node: " and 3 more".
+func (s Snapshot) others(than Node) string {
+	more := 0
+	for _, n := range s.Nodes {
+		if n.comesBack() && n.ID != than.ID {
+			more++
+		}
+	}
+	if more == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more", more)
 }
 
 // hopeless tells whether a node has nothing to lose by a restart: its container doesn't run and won't (a place that

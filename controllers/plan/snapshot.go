@@ -26,7 +26,11 @@ type Snapshot struct {
 	Pending *VoterChange
 	// Restarting is the node that a roll has taken down last; -1 none.
 	Restarting int32
-	Paused     bool
+	// Batch is the brokers that a roll takes down together, as recorded.
+	Batch []BatchPod
+	// MaxUnavailable is how many brokers may be down at once by a roll's act; less than 1 is 1.
+	MaxUnavailable int
+	Paused         bool
 	// LastAnswer is when a leader was last heard of, before this pass.
 	LastAnswer time.Time
 }
@@ -87,6 +91,8 @@ type Partitions struct {
 	Short map[int32]int
 	// Example is, by broker, one such partition.
 	Example map[int32]string
+	// Sets are the same partitions' replicas: few, as many partitions share one.
+	Sets []ReplicaSet
 	// Offline is the number of partitions without a leader.
 	Offline int
 }

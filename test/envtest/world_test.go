@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,12 +55,14 @@ type world struct {
 	downMax int // most pods of this world that were down at once after all had been up
 	wasUp   bool
 
-	set     []admin.Replica    // the voters; nil: the initial ones
-	disks   map[int32][16]byte // directory ids of controllers
-	changes []change
-	fates   []fate // of the next changes
-	later   []later
-	stopped []string // pods that ended with their StatefulSet's replicas, in that order
+	stopped    []string           // pods that ended with their StatefulSet's replicas, in that order
+	zones      int                // brokers' pods are spread over so many; 0: none is known
+	partitions []admin.Partition  // in-sync replicas are those that run
+	set        []admin.Replica    // the voters; nil: the initial ones
+	disks      map[int32][16]byte // directory ids of controllers
+	changes    []change
+	fates      []fate // of the next changes
+	later      []later
 }
 
 func newWorld(t *testing.T) *world {
@@ -166,6 +169,10 @@ func (w *world) runPod(ctx context.Context, set *appsv1.StatefulSet, pod *corev1
 	if pod == nil {
 		t := set.Spec.Template
 		pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: set.Name + "-0", Namespace: w.ns, Labels: t.Labels, Annotations: t.Annotations}, Spec: t.Spec}
+		if id, err := strconv.Atoi(t.Labels["kraft.dev/node-id"]); err == nil && w.zones > 0 && strings.Contains(set.Name, "-broker-") {
+			pod.Labels = maps.Clone(t.Labels)
+			pod.Labels[corev1.LabelTopologyZone] = fmt.Sprintf("zone-%d", id%w.zones)
+		}
 		isController := true
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: set.Name, UID: set.UID, Controller: &isController}}
 		w.started = append(w.started, set.Name+"@"+t.Spec.Containers[0].Image)
@@ -219,7 +226,10 @@ func (w *world) disruptions(ctx context.Context, sets []appsv1.StatefulSet, pods
 	}
 	for i := range budgets.Items {
 		b := &budgets.Items[i]
-		in := labels.SelectorFromSet(b.Spec.Selector.MatchLabels)
+		in, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+		if err != nil {
+			return err
+		}
 		healthy, expected := int32(0), int32(0)
 		for j := range pods {
 			if in.Matches(labels.Set(pods[j].Labels)) && ready(&pods[j]) {
@@ -352,6 +362,14 @@ func (w *world) DescribeTopics(ctx context.Context, addrs []string) (*admin.Topi
 	t := &admin.Topics{Unfenced: up}
 	for id := range w.short {
 		t.Partitions = append(t.Partitions, admin.Partition{Topic: "orders", Leader: id, Replicas: []int32{id, id + 1}, ISR: []int32{id}, MinISR: 1})
+	}
+	for _, p := range w.partitions {
+		p.ISR = slices.DeleteFunc(slices.Clone(p.Replicas), func(id int32) bool { return !slices.Contains(up, id) })
+		p.Leader = -1
+		if len(p.ISR) > 0 {
+			p.Leader = p.ISR[0]
+		}
+		t.Partitions = append(t.Partitions, p)
 	}
 	return t, nil
 }
