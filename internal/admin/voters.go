@@ -122,7 +122,7 @@ func isUnsent(err error) bool {
 }
 
 // ErrTransferUnsupported is returned by a leader that can't hand over to a named voter: Apache Kafka's can't.
-var ErrTransferUnsupported = errors.New("this leader can't hand over to a named voter: it is not one of ours; stop it, or remove it from the voters, instead")
+var ErrTransferUnsupported = errors.New("not supported: this leader can't hand over to a named voter, it is not one of ours; stop it, or remove it from the voters, instead")
 
 // Transfer asks the leader among controllers to hand over to another voter: it lets that one catch up, takes no more writes, and names it
 // first successor. The answer comes when the leader has resigned; who is elected is a matter of a look afterwards. The request

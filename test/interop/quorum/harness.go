@@ -20,6 +20,7 @@ type harness struct {
 	dir       string // scratch, removed at the end
 	kraftd    string
 	classpath string
+	archive   string // of classes, for JVMs to start with; "": none
 	children  children
 	allowed   *lines // what Java nodes log among their own
 	ports     map[int]bool
@@ -61,8 +62,11 @@ func (h *harness) java(logging, class string, args ...string) []string {
 	if _, err := os.Stat(file); err != nil {
 		need(os.WriteFile(file, []byte(logging), 0o600), "write %s", file)
 	}
-	return append([]string{"java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.io.tmpdir=" + h.dir,
-		"-Dlog4j2.configurationFile=" + file, "-cp", h.classpath, class}, args...)
+	argv := []string{"java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.io.tmpdir=" + h.dir}
+	if _, err := os.Stat(h.archive); err == nil {
+		argv = append(argv, "-XX:SharedArchiveFile="+h.archive, "-Xlog:disable", "-Xlog:all=error:stderr")
+	}
+	return append(append(argv, "-Dlog4j2.configurationFile="+file, "-cp", h.classpath, class), args...)
 }
 
 // tool runs a command that has to succeed and returns its standard output.

@@ -25,6 +25,7 @@ func run() error {
 	var (
 		kraftd    = flag.String("kraftd", "bin/kraftd", "binary of kraftd")
 		classpath = flag.String("classpath", "", "Java class path with Apache Kafka's server, tools, shell and a log4j binding")
+		archive   = flag.String("archive", "", "file with the classes of the class path, made if it isn't there: JVMs start faster with it")
 		only      = flag.String("run", "", "regular expression: only the worlds whose names match")
 		keep      = flag.Bool("keep", false, "leave disks and logs where they are, and say where")
 	)
@@ -44,7 +45,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	h := &harness{checks: checks{out: os.Stdout}, dir: dir, kraftd: binary, classpath: *classpath, children: children{all: map[*process]bool{}},
+	h := &harness{checks: checks{out: os.Stdout}, dir: dir, kraftd: binary, classpath: *classpath, archive: *archive, children: children{all: map[*process]bool{}},
 		allowed: parseLines(knownLines), ports: map[int]bool{}}
 	end := func() {
 		h.children.killAll()
@@ -68,10 +69,18 @@ func run() error {
 // all runs the worlds one after another.
 func (h *harness) all(which *regexp.Regexp) error {
 	start := time.Now()
-	for _, s := range scenarios {
-		if which.MatchString(s.name) {
-			h.world(s)
+	if h.archive != "" {
+		if err := try(h.makeArchive); err != nil {
+			return fmt.Errorf("%s: %w", h.archive, err)
 		}
+	}
+	for _, s := range scenarios {
+		if !which.MatchString(s.name) {
+			continue
+		}
+		began := time.Now()
+		h.world(s)
+		fmt.Printf("      %s took %s\n", s.name, time.Since(began).Round(time.Second))
 	}
 	fmt.Printf("took %s\n", time.Since(start).Round(time.Second))
 	return h.close()

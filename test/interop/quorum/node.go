@@ -31,6 +31,12 @@ func (k kind) other() kind { return 1 - k }
 // snapshotBytes is the setting that makes snapshots often.
 const snapshotBytes = "metadata.log.max.record.bytes.between.snapshots"
 
+// chunkBytes is the setting of how much of a snapshot a node asks for at once. A snapshot of this test's many records has several times chunk.
+const (
+	chunkBytes = config.QuorumFetchSnapshotMaxBytes
+	chunk      = 50_000
+)
+
 // endsWithin bounds an orderly end: Apache Kafka gives its raft layer 5 s of it.
 const endsWithin = 60 * time.Second
 
@@ -126,7 +132,6 @@ func (n *node) settings() map[string]string {
 // writeConfig writes the properties of the node's present kind and returns the file.
 func (n *node) writeConfig() string {
 	props := n.settings()
-	file := filepath.Join(n.dir(), strings.ToLower(n.kind.String())+".properties")
 	switch n.kind {
 	case goKind:
 		maps.Copy(props, map[string]string{
@@ -144,6 +149,11 @@ func (n *node) writeConfig() string {
 		}
 		props["advertised.listeners"] = props[config.Listeners]
 	}
+	return n.writeProperties(props)
+}
+
+func (n *node) writeProperties(props map[string]string) string {
+	file := filepath.Join(n.dir(), strings.ToLower(n.kind.String())+".properties")
 	need(os.MkdirAll(n.dir(), 0o755), "make %s", n.dir())
 	need(os.WriteFile(file, config.Format(props), 0o600), "write the properties of %s", n)
 	return file

@@ -42,6 +42,7 @@ func (w *world) follows(broker, leader kind) {
 		logs := w.logsOf(after)
 		mine, err := readBatches(n.metadataLog(), after.highWatermark)
 		need(err, "its log")
+		want(mine[0].BaseOffset() <= before.highWatermark, "its log begins at %d: some of the records came in a snapshot", mine[0].BaseOffset())
 		_, err = sameBytes(logs[after.leader.id], mine)
 		need(err, "its log and the leader's")
 	})
@@ -51,7 +52,7 @@ func (w *world) follows(broker, leader kind) {
 		w.lead(broker)
 		need(n.serveTopic(topic+"-2"), "topic %s-2", topic)
 	})
-	w.check(what+"leaves in order", func() {
+	w.check(what+"stops in order", func() {
 		w.lead(leader)
 		n.stop()
 		w.brokers = slices.DeleteFunc(w.brokers, func(b *node) bool { return b == n })

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -22,6 +23,7 @@ func (w *world) probes(leader kind) {
 		}
 		w.check(fmt.Sprintf("%s: the answer names the leader, its epoch and its endpoint on every %s%s", p.name, voter, under), func() { w.probe(s, p) })
 	}
+	w.check(fmt.Sprintf("asked in the name of a %s leader, no Go follower says that it leads: a node that doesn't know it would exit", leader), func() { w.tellsNobodyThatItLeads(s) })
 }
 
 // raftAnswer is what every raft answer has to say.
@@ -38,15 +40,19 @@ type raftProbe struct {
 	follower int16 // error code of a follower's answer
 	leads    int16 // of the leader's
 	goOnly   bool
-	ask      func(w *world, n *node, s *quorumState) (raftAnswer, error)
+	ask      func(w *world, n, from *node, s *quorumState) (raftAnswer, error)
 }
 
 // fenced is the answer to an epoch of the past, whoever answers.
 var fenced = kerr.FencedLeaderEpoch.Code
 
 var raftProbes = []raftProbe{
-	{"Vote", fenced, fenced, false, func(w *world, n *node, s *quorumState) (raftAnswer, error) { return probeVote(w, n, s, false) }},
-	{"Vote, as a pre-vote", fenced, fenced, false, func(w *world, n *node, s *quorumState) (raftAnswer, error) { return probeVote(w, n, s, true) }},
+	{"Vote", fenced, fenced, false, func(w *world, n, from *node, s *quorumState) (raftAnswer, error) {
+		return probeVote(w, n, from, s, false)
+	}},
+	{"Vote, as a pre-vote", fenced, fenced, false, func(w *world, n, from *node, s *quorumState) (raftAnswer, error) {
+		return probeVote(w, n, from, s, true)
+	}},
 	{"BeginQuorumEpoch", fenced, fenced, false, probeBegin},
 	{"EndQuorumEpoch", fenced, fenced, false, probeEnd},
 	{"Fetch", kerr.NotLeaderForPartition.Code, 0, false, probeFetch},
@@ -60,7 +66,7 @@ func (w *world) probe(s *quorumState, p raftProbe) {
 		if p.goOnly && n.kind != goKind {
 			continue
 		}
-		got, err := p.ask(w, n, s)
+		got, err := p.ask(w, n, w.sender(n, s), s)
 		need(err, "%s", n)
 		code := p.follower
 		if n == s.leader {
@@ -71,11 +77,50 @@ func (w *world) probe(s *quorumState, p raftProbe) {
 	}
 }
 
-func probeVote(w *world, n *node, s *quorumState, pre bool) (a raftAnswer, err error) {
+// sender is a voter in whose name n is asked: neither n nor the leader, which knows that it leads.
+func (w *world) sender(n *node, s *quorumState) *node {
+	for _, v := range w.voters {
+		if v != n && v != s.leader {
+			return v
+		}
+	}
+	failf("no third voter")
+	return nil
+}
+
+// tellsNobodyThatItLeads asks Go followers in the name of the leader, as if that had lost its disk and all it knew with it.
+func (w *world) tellsNobodyThatItLeads(s *quorumState) {
+	for _, n := range w.of(goKind) {
+		if n == s.leader {
+			continue
+		}
+		for _, p := range raftProbes {
+			if p.leads != fenced {
+				continue // a fetch in the name of a voter would count
+			}
+			_, err := p.ask(w, n, s.leader, s)
+			var unnamed *unnamedError
+			want(errors.As(err, &unnamed), "%s: %s tells %s of a leader (%v)", p.name, n, s.leader, err)
+			want(unnamed.code == fenced && unnamed.epoch == s.epoch, "%s: %s answers %+v, expected epoch %d", p.name, n, *unnamed, s.epoch)
+		}
+	}
+}
+
+// unnamedError is an answer that names no leader.
+type unnamedError struct {
+	code  int16
+	epoch int32
+}
+
+func (e *unnamedError) Error() string {
+	return fmt.Sprintf("an answer without a leader: error %d, epoch %d", e.code, e.epoch)
+}
+
+func probeVote(w *world, n, from *node, s *quorumState, pre bool) (a raftAnswer, err error) {
 	req := newest(kmsg.NewPtrVoteRequest())
 	req.ClusterID, req.VoterID = &w.clusterID, n.id
 	p := kmsg.NewVoteRequestTopicPartition()
-	p.CandidateEpoch, p.CandidateID, p.CandidateDirectoryID, p.VoterDirectoryID = s.epoch-1, w.voters[0].id, w.voters[0].directory, n.directory
+	p.CandidateEpoch, p.CandidateID, p.CandidateDirectoryID, p.VoterDirectoryID = s.epoch-1, from.id, from.directory, n.directory
 	p.LastOffset, p.PreVote = 1, pre
 	topic := kmsg.NewVoteRequestTopic()
 	topic.Topic, topic.Partitions = metadataTopic, append(topic.Partitions, p)
@@ -84,25 +129,37 @@ func probeVote(w *world, n *node, s *quorumState, pre bool) (a raftAnswer, err e
 	if err != nil {
 		return a, err
 	}
-	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.NodeEndpoints)); err != nil {
+	if err := shape(resp.ErrorCode, len(resp.Topics)); err != nil {
 		return a, err
 	}
-	got, e := resp.Topics[0].Partitions[0], resp.NodeEndpoints[0]
+	got := resp.Topics[0].Partitions[0]
 	if got.VoteGranted {
 		return a, fmt.Errorf("a vote granted for an epoch of the past")
 	}
+	if len(resp.NodeEndpoints) != 1 {
+		return a, unnamed(got.ErrorCode, got.LeaderID, got.LeaderEpoch, len(resp.NodeEndpoints))
+	}
+	e := resp.NodeEndpoints[0]
 	return answer(got.ErrorCode, got.LeaderID, got.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
 }
 
 // shape checks what the answers have in common.
-func shape(code int16, topics, endpoints int) error {
+func shape(code int16, topics int) error {
 	if err := kerr.ErrorForCode(code); err != nil {
 		return err
 	}
-	if topics != 1 || endpoints != 1 {
-		return fmt.Errorf("%d topics, %d endpoints", topics, endpoints)
+	if topics != 1 {
+		return fmt.Errorf("%d topics", topics)
 	}
 	return nil
+}
+
+// unnamed is the error for an answer that doesn't have exactly one endpoint.
+func unnamed(code int16, leader, epoch int32, endpoints int) error {
+	if leader >= 0 || endpoints > 0 {
+		return fmt.Errorf("leader %d in epoch %d, with %d endpoints", leader, epoch, endpoints)
+	}
+	return &unnamedError{code, epoch}
 }
 
 func answer(code int16, leader, epoch, endpointOf int32, host string, port int) (raftAnswer, error) {
@@ -112,11 +169,11 @@ func answer(code int16, leader, epoch, endpointOf int32, host string, port int) 
 	return raftAnswer{code, leader, epoch, fmt.Sprintf("%s:%d", host, port)}, nil
 }
 
-func probeBegin(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+func probeBegin(w *world, n, from *node, s *quorumState) (a raftAnswer, err error) {
 	req := newest(kmsg.NewPtrBeginQuorumEpochRequest())
 	req.ClusterID, req.VoterID = &w.clusterID, n.id
 	p := kmsg.NewBeginQuorumEpochRequestTopicPartition()
-	p.VoterDirectoryID, p.LeaderID, p.LeaderEpoch = n.directory, s.leader.id, s.epoch-1
+	p.VoterDirectoryID, p.LeaderID, p.LeaderEpoch = n.directory, from.id, s.epoch-1
 	topic := kmsg.NewBeginQuorumEpochRequestTopic()
 	topic.Topic, topic.Partitions = metadataTopic, append(topic.Partitions, p)
 	req.Topics = append(req.Topics, topic)
@@ -124,18 +181,22 @@ func probeBegin(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
 	if err != nil {
 		return a, err
 	}
-	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.NodeEndpoints)); err != nil {
+	if err := shape(resp.ErrorCode, len(resp.Topics)); err != nil {
 		return a, err
 	}
-	got, e := resp.Topics[0].Partitions[0], resp.NodeEndpoints[0]
+	got := resp.Topics[0].Partitions[0]
+	if len(resp.NodeEndpoints) != 1 {
+		return a, unnamed(got.ErrorCode, got.LeaderID, got.LeaderEpoch, len(resp.NodeEndpoints))
+	}
+	e := resp.NodeEndpoints[0]
 	return answer(got.ErrorCode, got.LeaderID, got.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
 }
 
-func probeEnd(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+func probeEnd(w *world, n, from *node, s *quorumState) (a raftAnswer, err error) {
 	req := newest(kmsg.NewPtrEndQuorumEpochRequest())
 	req.ClusterID = &w.clusterID
 	p := kmsg.NewEndQuorumEpochRequestTopicPartition()
-	p.LeaderID, p.LeaderEpoch = s.leader.id, s.epoch-1
+	p.LeaderID, p.LeaderEpoch = from.id, s.epoch-1
 	topic := kmsg.NewEndQuorumEpochRequestTopic()
 	topic.Topic, topic.Partitions = metadataTopic, append(topic.Partitions, p)
 	req.Topics = append(req.Topics, topic)
@@ -143,17 +204,21 @@ func probeEnd(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
 	if err != nil {
 		return a, err
 	}
-	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.NodeEndpoints)); err != nil {
+	if err := shape(resp.ErrorCode, len(resp.Topics)); err != nil {
 		return a, err
 	}
-	got, e := resp.Topics[0].Partitions[0], resp.NodeEndpoints[0]
+	got := resp.Topics[0].Partitions[0]
+	if len(resp.NodeEndpoints) != 1 {
+		return a, unnamed(got.ErrorCode, got.LeaderID, got.LeaderEpoch, len(resp.NodeEndpoints))
+	}
+	e := resp.NodeEndpoints[0]
 	return answer(got.ErrorCode, got.LeaderID, got.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
 }
 
 // metadataTopicID is fixed.
 var metadataTopicID = [16]byte{15: 1}
 
-func probeFetch(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+func probeFetch(w *world, n, _ *node, s *quorumState) (a raftAnswer, err error) {
 	req := newest(kmsg.NewPtrFetchRequest())
 	req.ClusterID, req.MaxBytes, req.SessionEpoch = &w.clusterID, 1<<20, -1
 	req.ReplicaState.ID, req.ReplicaState.Epoch = -1, -1
@@ -166,14 +231,19 @@ func probeFetch(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
 	if err != nil {
 		return a, err
 	}
-	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.Brokers)); err != nil {
+	if err := shape(resp.ErrorCode, len(resp.Topics)); err != nil {
 		return a, err
 	}
-	got, e := resp.Topics[0].Partitions[0], resp.Brokers[0]
-	return answer(got.ErrorCode, got.CurrentLeader.LeaderID, got.CurrentLeader.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
+	got := resp.Topics[0].Partitions[0]
+	l := got.CurrentLeader
+	if len(resp.Brokers) != 1 {
+		return a, unnamed(got.ErrorCode, l.LeaderID, l.LeaderEpoch, len(resp.Brokers))
+	}
+	e := resp.Brokers[0]
+	return answer(got.ErrorCode, l.LeaderID, l.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
 }
 
-func probeFetchSnapshot(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
+func probeFetchSnapshot(w *world, n, _ *node, s *quorumState) (a raftAnswer, err error) {
 	req := newest(kmsg.NewPtrFetchSnapshotRequest())
 	req.ClusterID, req.ReplicaID, req.MaxBytes = &w.clusterID, -1, 1<<20
 	p := kmsg.NewFetchSnapshotRequestTopicPartition()
@@ -185,19 +255,23 @@ func probeFetchSnapshot(w *world, n *node, s *quorumState) (a raftAnswer, err er
 	if err != nil {
 		return a, err
 	}
-	if err := shape(resp.ErrorCode, len(resp.Topics), len(resp.NodeEndpoints)); err != nil {
+	if err := shape(resp.ErrorCode, len(resp.Topics)); err != nil {
 		return a, err
 	}
-	got, e := resp.Topics[0].Partitions[0], resp.NodeEndpoints[0]
-	return answer(got.ErrorCode, got.CurrentLeader.LeaderID, got.CurrentLeader.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
+	got := resp.Topics[0].Partitions[0]
+	l := got.CurrentLeader
+	if len(resp.NodeEndpoints) != 1 {
+		return a, unnamed(got.ErrorCode, l.LeaderID, l.LeaderEpoch, len(resp.NodeEndpoints))
+	}
+	e := resp.NodeEndpoints[0]
+	return answer(got.ErrorCode, l.LeaderID, l.LeaderEpoch, e.NodeID, e.Host, int(e.Port))
 }
 
-func probeUpdateVoter(w *world, n *node, s *quorumState) (a raftAnswer, err error) {
-	v := w.voters[0]
+func probeUpdateVoter(w *world, n, from *node, s *quorumState) (a raftAnswer, err error) {
 	req := newest(kmsg.NewPtrUpdateRaftVoterRequest())
-	req.ClusterID, req.CurrentLeaderEpoch, req.VoterID, req.VoterDirectoryID = &w.clusterID, s.epoch-1, v.id, v.directory
+	req.ClusterID, req.CurrentLeaderEpoch, req.VoterID, req.VoterDirectoryID = &w.clusterID, s.epoch-1, from.id, from.directory
 	l := kmsg.NewUpdateRaftVoterRequestListener()
-	l.Name, l.Host, l.Port = "CONTROLLER", "127.0.0.1", uint16(v.port)
+	l.Name, l.Host, l.Port = "CONTROLLER", "127.0.0.1", uint16(from.port)
 	req.Listeners = append(req.Listeners, l)
 	req.KRaftVersionFeature.MaxSupportedVersion = 1
 	resp, err := ask[*kmsg.UpdateRaftVoterResponse](n.addr(), req)
@@ -205,6 +279,9 @@ func probeUpdateVoter(w *world, n *node, s *quorumState) (a raftAnswer, err erro
 		return a, err
 	}
 	l0 := resp.CurrentLeader
+	if l0.LeaderID < 0 {
+		return a, &unnamedError{resp.ErrorCode, l0.LeaderEpoch}
+	}
 	return answer(resp.ErrorCode, l0.LeaderID, l0.LeaderEpoch, l0.LeaderID, l0.Host, int(l0.Port))
 }
 

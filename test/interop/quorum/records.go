@@ -44,6 +44,7 @@ var recordKinds = []recordKind{
 	{"producer ids", []metadata.RecordType{metadata.TypeProducerIds}, (*subject).allocateProducerIDs, (*subject).allocatesBeyond},
 	{"feature levels", []metadata.RecordType{metadata.TypeFeatureLevel}, (*subject).lowerFeature, (*subject).raisesFeature},
 	{"deleted topics", []metadata.RecordType{metadata.TypeRemoveTopic}, (*subject).deleteTopic, (*subject).topicIsGone},
+	{"an idle controller's records", []metadata.RecordType{metadata.TypeNoOp}, (*subject).idle, nil},
 	{"unregistered brokers", []metadata.RecordType{metadata.TypeUnregisterBroker}, (*subject).unregister, (*subject).brokerIsGone},
 }
 
@@ -86,7 +87,15 @@ func (w *world) replays(leader kind) {
 	}
 }
 
-// requireRecords looks for the records of a row, written by a leader of this kind from an offset on, in every voter's log.
+// sighting is a type of record, written by a leader of some kind, in a node's log.
+type sighting struct {
+	node   int32
+	leader kind
+	record metadata.RecordType
+}
+
+// requireRecords looks for the records of a row, written by a leader of this kind from an offset on, in every voter's log. It remembers what it
+// saw of other records: a log that is behind a snapshot's epoch is replaced by that snapshot.
 func (w *world) requireRecords(row recordKind, leader kind, from int64) {
 	s := w.caughtUp()
 	for _, n := range w.voters {
@@ -94,7 +103,12 @@ func (w *world) requireRecords(row recordKind, leader kind, from int64) {
 		need(err, "the log of %s", n)
 		seen := map[metadata.RecordType]bool{}
 		for _, e := range entries {
-			if e.record != nil && e.offset >= from && w.node(e.leader).kind == leader {
+			if e.record == nil || e.leader < 0 {
+				continue
+			}
+			by := w.node(e.leader).kind
+			w.seen[sighting{n.id, by, e.record.Type()}] = true
+			if e.offset >= from && by == leader {
 				seen[e.record.Type()] = true
 			}
 		}
@@ -102,6 +116,39 @@ func (w *world) requireRecords(row recordKind, leader kind, from int64) {
 			want(seen[t], "%s has no record of type %d", n, t)
 		}
 	}
+}
+
+// requireEveryType gives up unless records of all types, written by a leader of this kind, were seen in every voter's log.
+func (w *world) requireEveryType(leader kind) {
+	for _, n := range w.voters {
+		for _, t := range everyType {
+			want(w.seen[sighting{n.id, leader, t}], "%s has had no record of type %d", n, t)
+		}
+	}
+}
+
+// everyType has all types of records of Apache Kafka 4.3 but FenceBroker and UnfenceBroker, which were for versions before 3.3, and
+// ZkMigrationState, which was for ZooKeeper: its controllers write those no more.
+var everyType = []metadata.RecordType{
+	metadata.TypeRegisterBroker, metadata.TypeUnregisterBroker, metadata.TypeTopic, metadata.TypePartition, metadata.TypeConfig, metadata.TypePartitionChange,
+	metadata.TypeRemoveTopic, metadata.TypeDelegationToken, metadata.TypeUserScramCredential, metadata.TypeFeatureLevel, metadata.TypeClientQuota,
+	metadata.TypeProducerIds, metadata.TypeBrokerRegistrationChange, metadata.TypeAccessControlEntry, metadata.TypeRemoveAccessControlEntry, metadata.TypeNoOp,
+	metadata.TypeRemoveUserScramCredential, metadata.TypeBeginTransaction, metadata.TypeEndTransaction, metadata.TypeAbortTransaction,
+	metadata.TypeRemoveDelegationToken, metadata.TypeRegisterController, metadata.TypeClearElr,
+}
+
+// idle waits for a record that the controller writes when nobody asks for any.
+func (s *subject) idle() {
+	start := s.w.elected().highWatermark
+	s.w.ledger.hold()
+	defer s.w.ledger.release()
+	eventually(electsWithin, "records that nobody asked for", func() error {
+		now, err := s.w.state()
+		if err == nil && now.highWatermark < start+2 {
+			err = fmt.Errorf("%d", now.highWatermark-start)
+		}
+		return err
+	})
 }
 
 func (s *subject) second() int32 { return s.first + 1 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kraft-dev/kraft-operator/internal/config"
 	"github.com/kraft-dev/kraft-operator/internal/metadata"
 )
 
@@ -22,22 +23,38 @@ type scenario struct {
 	extra  map[string]string // settings of all nodes
 	static bool              // controller.quorum.voters, kraft.version 0
 	brief  bool              // without orderly stops and kills
+	ahead  bool              // the kind that most nodes are of starts alone
+}
+
+// most is the kind of the larger part of a scenario's nodes.
+func (s scenario) most() kind {
+	java := 0
+	for _, k := range s.kinds {
+		java += int(k)
+	}
+	if 2*java > len(s.kinds) {
+		return javaKind
+	}
+	return goKind
 }
 
 var scenarios = []scenario{
 	{name: "3 Java", kinds: []kind{javaKind, javaKind, javaKind}, then: (*world).brokerAmongJava},
-	{name: "1 Go + 2 Java", kinds: []kind{goKind, javaKind, javaKind}, extra: map[string]string{snapshotBytes: "20000"}, then: func(w *world) {
+	{name: "1 Go + 2 Java", ahead: true, kinds: []kind{goKind, javaKind, javaKind}, extra: map[string]string{snapshotBytes: "20000"}, then: func(w *world) {
 		w.replays(javaKind)
+		w.aborts(goKind)
+		w.aborts(javaKind)
+		w.check("a Java leader has written every type of record that Apache Kafka 4.3 writes, and every node has them", func() { w.requireEveryType(javaKind) })
 		w.check("every node's snapshot is what the log before it amounts to", w.requireTrueSnapshots)
 		w.swaps()
 	}},
-	{name: "2 Go + 1 Java", kinds: []kind{goKind, goKind, javaKind}, then: func(w *world) {
+	{name: "2 Go + 1 Java", ahead: true, kinds: []kind{goKind, goKind, javaKind}, then: func(w *world) {
 		w.replays(goKind)
 		w.follows(javaKind, goKind)
 		w.follows(goKind, javaKind)
 		w.toolsRead()
 	}},
-	{name: "2 Go + 1 Java with snapshots", kinds: []kind{goKind, goKind, javaKind}, extra: map[string]string{snapshotBytes: "100000"}, then: func(w *world) {
+	{name: "2 Go + 1 Java with snapshots", kinds: []kind{goKind, goKind, javaKind}, extra: map[string]string{snapshotBytes: "100000", chunkBytes: fmt.Sprint(chunk)}, then: func(w *world) {
 		w.describesItself()
 		for _, leader := range []kind{goKind, javaKind} {
 			w.joinsAndLeaves(leader.other(), leader)
@@ -53,6 +70,9 @@ var scenarios = []scenario{
 		w.upgrades(javaKind)
 	}},
 	{name: "2 Go + 1 Java, static", kinds: []kind{goKind, goKind, javaKind}, static: true, brief: true, then: func(w *world) { w.upgrades(goKind) }},
+	{name: "2 Go + 1 Java, patient", kinds: []kind{goKind, goKind, javaKind}, brief: true, extra: map[string]string{config.QuorumFetchTimeoutMs: "3600000"}, then: func(w *world) {
+		w.handsOver("by EndQuorumEpoch: the fetch timeout is an hour")
+	}},
 	{name: "3 Go + 2 Java", kinds: []kind{goKind, goKind, goKind, javaKind, javaKind}, then: func(w *world) {
 		w.probes(goKind)
 		w.probes(javaKind)
@@ -72,21 +92,26 @@ func (h *harness) world(s scenario) {
 		return
 	}
 	defer w.end()
+	if s.ahead {
+		w.bootstraps(s.most())
+	}
 	if !w.check("elects a leader, and everyone follows it", func() { w.start() }) {
 		for _, n := range w.voters {
-			fmt.Fprintf(h.out, "%s:\n%s\n", n, tail(n.proc.log, 8))
+			if n.proc != nil {
+				fmt.Fprintf(h.out, "%s:\n%s\n", n, tail(n.proc.log, 8))
+			}
 		}
 		return
 	}
 	w.openLedger()
 	w.check("replicates to everyone", w.replicates)
 	if !s.brief {
-		w.handsOver()
+		w.handsOver("to a successor that has its log")
 		w.killEach()
 	}
 	if len(w.of(goKind)) > 0 && !s.brief {
-		w.check("a Java controller registers with a Go leader", func() { w.registers(goKind) })
-		w.check("a Go controller registers with a Java leader", func() { w.registers(javaKind) })
+		w.check("a Java controller that starts registers with a Go leader, in every node's log", func() { w.registers(goKind) })
+		w.check("a Go controller that starts registers with a Java leader, in every node's log", func() { w.registers(javaKind) })
 	}
 	if s.then != nil {
 		s.then(w)
@@ -130,8 +155,8 @@ func (w *world) writesGoOn() {
 	})
 }
 
-// handsOver stops the leader in order, in each direction there is.
-func (w *world) handsOver() {
+// handsOver stops the leader in order, in each direction there is. how is part of the checks' names.
+func (w *world) handsOver(how string) {
 	if len(w.of(goKind)) == 0 || len(w.of(javaKind)) == 0 {
 		w.check("hands over from Java to Java", func() {
 			s := w.caughtUp()
@@ -156,40 +181,55 @@ func (w *world) handsOver() {
 	}
 	for _, from := range []kind{javaKind, goKind} {
 		var s *quorumState
-		if !w.check(fmt.Sprintf("a %s node can be made the leader", from), func() { s = w.lead(from) }) {
+		if !w.check(fmt.Sprintf("a %s node leads", from), func() { s = w.lead(from) }) {
 			continue
 		}
-		w.check(fmt.Sprintf("hands over from %s to %s", from, from.other()), func() {
+		w.check(fmt.Sprintf("a %s leader that stops hands over to a %s node, %s", from, from.other(), how), func() {
+			told := w.ends()
 			w.handOver(s, from.other())
+			want(from == goKind || w.ends() > told, "no Go node was sent an EndQuorumEpoch")
 			w.writesGoOn()
 		})
 	}
 }
 
-// killEach kills every voter with kill -9, the leader first, and waits for it to be back.
-func (w *world) killEach() {
-	s, err := w.state()
-	order := append([]*node{}, w.voters...)
-	if err == nil {
-		for i, n := range order {
-			if n == s.leader {
-				order[0], order[i] = order[i], order[0]
-			}
-		}
+// ends counts the EndQuorumEpochs that Go nodes were sent since they started.
+func (w *world) ends() (count int) {
+	for _, n := range w.of(goKind) {
+		count += n.requests("EndQuorumEpoch")
 	}
-	for i, n := range order {
-		what := "a follower"
-		if i == 0 && err == nil {
-			what = "the leader"
+	return count
+}
+
+// killEach kills a leader of each kind and then every other voter with kill -9, and waits for each to be back.
+func (w *world) killEach() {
+	killed := map[*node]bool{}
+	kill := func(n *node) {
+		killed[n] = true
+		n.kill()
+		w.elected()
+		w.writesGoOn()
+		n.start()
+		w.caughtUp()
+	}
+	for _, k := range []kind{javaKind, goKind} {
+		if len(w.of(k)) == 0 {
+			continue
 		}
-		w.check(fmt.Sprintf("survives kill -9 of %s, %s", n, what), func() {
-			w.caughtUp()
-			n.kill()
-			w.elected()
-			w.writesGoOn()
-			n.start()
-			w.caughtUp()
+		w.check(fmt.Sprintf("survives kill -9 of a %s leader: another is elected, writes go on, it comes back", k), func() {
+			s := w.lead(k)
+			kill(s.leader)
+			now := w.elected()
+			want(now.epoch > s.epoch, "epoch %d under %s, as before", now.epoch, now.leader)
 		})
+	}
+	for _, n := range w.voters {
+		if !killed[n] {
+			w.check(fmt.Sprintf("survives kill -9 of %s: writes go on, it comes back", n), func() {
+				w.caughtUp()
+				kill(n)
+			})
+		}
 	}
 }
 
@@ -210,6 +250,7 @@ func (w *world) registers(leader kind) {
 		}
 		return nil
 	})
+	w.requireRecords(recordKind{types: []metadata.RecordType{metadata.TypeRegisterController}}, leader, s.highWatermark)
 }
 
 // registrations counts the records of a controller's registrations that the present leader has written in this epoch.

@@ -79,7 +79,7 @@ func (w *world) upgrades(leader kind) {
 		})
 		w.caughtUp()
 	})
-	w.check(fmt.Sprintf("and a %s leader goes on with them", leader.other()), func() {
+	w.check(fmt.Sprintf("a %s leader goes on with the voters that a %s leader wrote down", leader.other(), leader), func() {
 		s := w.lead(leader.other())
 		for _, n := range w.voters {
 			want(s.voters[n.id] == n.directory, "%s is %s", n, s.voters[n.id])

@@ -16,12 +16,12 @@ func (w *world) swaps() {
 		if !ok {
 			return
 		}
-		w.check(fmt.Sprintf("and is elected by the disk's past: %s leads", n), func() {
+		w.check(fmt.Sprintf("%s leads from the disk that a %s node wrote", n, from), func() {
 			w.leadBy(n)
 			w.writesGoOn()
 		})
 	}
-	w.check("after both, logs are equal byte for byte up to the high watermark", w.requireSameLogs)
+	w.check("after the two changed programs, logs are equal byte for byte up to the high watermark", w.requireSameLogs)
 }
 
 // leadBy makes one node the leader: all voters of other kinds than its own, then all others, are left out.

@@ -17,7 +17,7 @@ import (
 func (w *world) toolsRead() {
 	n := w.of(goKind)[0]
 	var file string
-	if !w.check("a Go node's log is at rest", func() {
+	if !w.check("a Go node stops, and its log is copied for the tools", func() {
 		w.caughtUp()
 		n.stop()
 		// A copy: the tools lock the directory's parent, and the file's name is its first offset.
@@ -53,7 +53,7 @@ func (w *world) toolsRead() {
 // toolsReadSnapshot lets the same tools read a snapshot that a Go node made.
 func (w *world) toolsReadSnapshot() {
 	var file string
-	if !w.check("a Go node has made a snapshot", func() {
+	if !w.check("a Go node has made a snapshot by itself", func() {
 		n := w.of(goKind)[0]
 		name := newestSnapshot(n)
 		want(name != "", "%s has none", n)

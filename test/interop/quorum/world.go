@@ -37,6 +37,7 @@ type world struct {
 	gone      []*node // brokers that left
 	procs     []*process
 	ledger    *ledger
+	seen      map[sighting]bool // what requireRecords has met
 }
 
 // newWorld makes the formatted quorum of a scenario, ids from 1. Nothing runs yet.
@@ -44,7 +45,7 @@ func (h *harness) newWorld(s scenario) *world {
 	id, err := uuid.New(rand.Reader)
 	need(err, "cluster id")
 	dir := filepath.Join(h.dir, strings.NewReplacer(" ", "", "+", "-", ",", "-").Replace(s.name))
-	w := &world{h: h, name: s.name, dir: dir, clusterID: id.String(), extra: s.extra, static: s.static}
+	w := &world{h: h, name: s.name, dir: dir, clusterID: id.String(), extra: s.extra, static: s.static, seen: map[sighting]bool{}}
 	for i, k := range s.kinds {
 		w.voters = append(w.voters, w.newNode(int32(i+1), k))
 	}
@@ -253,10 +254,12 @@ func (w *world) caughtUp() (s *quorumState) {
 	return s
 }
 
-// start starts every voter and waits until all take part.
+// start starts every voter that is down and waits until all take part.
 func (w *world) start() *quorumState {
 	for _, n := range w.voters {
-		n.start()
+		if !n.up() {
+			n.start()
+		}
 	}
 	return w.caughtUp()
 }
