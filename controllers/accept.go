@@ -31,6 +31,7 @@ func (r *Reconciler) acceptSpec(ctx context.Context, s *scope) (ctrl.Result, err
 	st := &s.cluster.Status
 	st.HeldBack = nil
 	s.holdBack(last)
+	s.noteRestart()
 	r.tellHeldBack(s)
 	if s.refused != "" {
 		return ctrl.Result{RequeueAfter: steadily}, nil

@@ -28,6 +28,10 @@ const (
 
 	annotationHurried = "kraft.dev/hurried" // on pods: how often the kubelet was made to try again
 
+	// What users set: on a pod, to restart it; on a KRaftCluster, a time, to restart every node once.
+	annotationRestart     = "kraft.dev/restart"
+	annotationRestartedAt = "kraft.dev/restartedAt"
+
 	annotationClusterID     = "kraft.dev/cluster-id"
 	annotationNodeID        = "kraft.dev/node-id"
 	annotationDirectoryID   = "kraft.dev/directory-id"

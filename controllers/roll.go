@@ -56,7 +56,7 @@ func (r *Reconciler) rollOne(ctx context.Context, s *scope) (ctrl.Result, error)
 
 func (r *Reconciler) restart(ctx context.Context, s *scope, step plan.RollStep) (ctrl.Result, error) {
 	n := s.node(step.Node.ID)
-	reason := r.whatChanged(ctx, s, n)
+	reason := r.whyRestart(ctx, s, n, step.Node)
 	doing := &v1alpha1.Doing{
 		What: fmt.Sprintf("restart %s %d", n.component(), n.id), Reason: reason, Node: &n.id,
 		TemplateHash: step.Node.Want, Since: metav1.NewTime(s.now),

@@ -175,6 +175,7 @@ func (s *scope) snapshot() plan.Snapshot {
 			pn.Pod = &plan.Pod{
 				Name: p.Name, UID: p.UID, Hash: p.Annotations[annotationTemplateHash], Ready: podReady(p),
 				Terminating: p.DeletionTimestamp != nil, Broken: brokenPod(p, s.now), Created: p.CreationTimestamp.Time,
+				Restart: restartAsked(p),
 			}
 			if p.DeletionTimestamp != nil {
 				pn.Pod.StopBy = p.DeletionTimestamp.Time

@@ -37,6 +37,9 @@ func (s *scope) podTemplate(n *node, configMapName string) corev1.PodTemplateSpe
 		labels = map[string]string{}
 	}
 	maps.Copy(labels, n.labels())
+	if at := s.cluster.Status.RestartedAt; at != "" {
+		annotations = merged(annotations, map[string]string{annotationRestartedAt: at})
+	}
 	var pullSecrets []corev1.LocalObjectReference
 	for _, name := range t.ImagePullSecrets {
 		pullSecrets = append(pullSecrets, corev1.LocalObjectReference{Name: name})

@@ -102,6 +102,10 @@ type KRaftClusterStatus struct {
 	// +optional
 	GoneVoters []GoneVoter `json:"goneVoters,omitempty"`
 
+	// RestartedAt is the last value of the annotation kraft.dev/restartedAt: every node was, or is being, restarted for it.
+	// +optional
+	RestartedAt string `json:"restartedAt,omitempty"`
+
 	// Hibernation is there from the first node that spec.hibernated stops until the cluster has woken.
 	// +optional
 	Hibernation *HibernationStatus `json:"hibernation,omitempty"`

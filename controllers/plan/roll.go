@@ -115,7 +115,7 @@ func (s Snapshot) returning() (Node, bool) {
 }
 
 func (n Node) comesBack() bool {
-	oldRuns := n.Pod != nil && n.Pod.Hash != n.Want && !n.Pod.Terminating
+	oldRuns := n.Pod != nil && n.Pod.stale(n.Want) && !n.Pod.Terminating
 	return n.Has == n.Want && !n.Up() && !oldRuns
 }
 
@@ -144,8 +144,11 @@ func (s Snapshot) hopeless(n Node) bool {
 	return n.Pod.Broken != "" || leaderless && s.Now.Sub(n.Pod.Created) > Settling
 }
 
-// Stale tells whether a node's StatefulSet or pod is of another template than the spec asks for.
-func (n Node) Stale() bool { return n.Has != n.Want || n.Pod != nil && n.Pod.Hash != n.Want }
+// Stale tells whether a node's StatefulSet or pod is of another template than the spec asks for, or the pod is to be
+// restarted for its own sake.
+func (n Node) Stale() bool { return n.Has != n.Want || n.Pod != nil && n.Pod.stale(n.Want) }
+
+func (p *Pod) stale(want string) bool { return p.Hash != want || p.Restart && !p.Terminating }
 
 // Up tells whether a node's pod is there, Ready and staying.
 func (n Node) Up() bool { return n.Pod != nil && n.Pod.Ready && !n.Pod.Terminating }
@@ -169,7 +172,7 @@ func (s Snapshot) rank(n Node) int {
 		return 0
 	case !n.Up():
 		return 1
-	case n.Has == n.Want: // its turn had begun when the operator stopped
+	case n.Has == n.Want && n.Pod.Hash != n.Want: // its turn had begun when the operator stopped
 		return 2
 	case n.Controller && (s.Quorum == nil || !s.Quorum.Voter(n.ID)):
 		return 3

@@ -56,6 +56,8 @@ type Pod struct {
 	Terminating bool
 	// StopBy is, of a pod that terminates, when its grace period ends.
 	StopBy time.Time
+	// Restart: somebody asks for a restart of this very pod.
+	Restart bool
 	// Broken says why the container isn't running and won't run by itself, such as ImagePullBackOff; "" otherwise.
 	Broken string
 	// Created is when the pod was made.
