@@ -32,7 +32,7 @@ func (r *Reconciler) restartBatch(ctx context.Context, s *scope, step plan.RollS
 	if old := s.cluster.Status.Doing; old != nil && covers(old.Batch, doing.Batch) {
 		doing = old.DeepCopy() // the same batch, or what is left of it
 	} else {
-		doing.Reason = r.whatChanged(ctx, s, s.node(step.Node.ID))
+		doing.Reason = r.whyRestart(ctx, s, s.node(step.Node.ID), step.Node)
 		s.cluster.Status.Doing = doing
 		result, err := r.record(ctx, s)
 		if err == nil {
