@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/internal/config"
 )
 
 // revisionsKept is how many accepted specs are kept.
@@ -32,12 +33,10 @@ func (r *Reconciler) acceptSpec(ctx context.Context, s *scope) (ctrl.Result, err
 	st.HeldBack = nil
 	s.holdBack(last)
 	s.noteRestart()
+	s.keepLate()
 	r.tellHeldBack(s)
 	if s.refused != "" {
 		return ctrl.Result{RequeueAfter: steadily}, nil
-	}
-	if len(st.HeldBack) == 0 {
-		st.AcceptedGeneration = s.cluster.Generation
 	}
 	s.image = cmp.Or(s.spec.Image, r.NodeImage)
 	st.Image = s.image
@@ -79,7 +78,7 @@ func (s *scope) checkSettings() error {
 	}
 	controller := &node{cluster: s.cluster.Name, id: firstController, controller: true, broker: s.combined(), template: s.spec.Controllers.Template, nodePorts: ports}
 	controller.name = nodeName(s.cluster.Name, true, controller.id)
-	if err := s.checkConfig(controller); err != nil {
+	if err := cmp.Or(s.checkConfig(controller), config.ValidateDynamic(s.liveSettings(), false)); err != nil {
 		return err
 	}
 	if s.spec.Brokers == nil {

@@ -24,6 +24,9 @@ type Admin interface {
 	DescribeTopics(ctx context.Context, brokers []string) (*admin.Topics, error)
 	AddVoter(ctx context.Context, controllers []string, voter admin.ReplicaKey, endpoints []admin.Endpoint) error
 	RemoveVoter(ctx context.Context, controllers []string, voter admin.ReplicaKey) error
+	DynamicDefaults(ctx context.Context, leader string) (map[string]string, error)
+	AlterDynamicDefaults(ctx context.Context, leader string, set map[string]string, remove []string) error
+	UnregisterBroker(ctx context.Context, leader string, id int32) error
 }
 
 // How old an answer may be. Before a node is taken down it is asked again.
@@ -48,6 +51,8 @@ type view struct {
 	topics   *plan.Partitions
 	quorumAt time.Time
 	topicsAt time.Time
+
+	settingsAt time.Time // when the dynamic defaults were compared with the spec
 
 	// set is the voters as seen last and by which leader epoch, end the leader's log end offset when they were first
 	// seen; highWatermark moved last at movedAt.

@@ -107,6 +107,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		r.ensureBudgets,
 		r.removeLeft,
 		r.hibernate,
+		r.applySettings,
 		r.changeVoters,
 		r.rollOne,
 		r.tidy,

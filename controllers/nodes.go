@@ -157,7 +157,10 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 			n.nodePorts = nodePorts(svc)
 		}
 	}
-	settings := s.configMap(n)
+	settings, err := r.settingsFor(ctx, s, n)
+	if err != nil {
+		return err
+	}
 	if err := r.createIfMissing(ctx, settings); err != nil {
 		return err
 	}

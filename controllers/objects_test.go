@@ -144,7 +144,8 @@ func TestWhatChangesATemplateAndWhatDoesnt(t *testing.T) {
 		{"formed", func(c *v1alpha1.KRaftCluster) { c.Status.Formed = true }, false, false},
 		{"storage grows", func(c *v1alpha1.KRaftCluster) { c.Spec.Brokers.Storage.Size = intstr.FromString("4Gi") }, false, false},
 		{"deletion policy", func(c *v1alpha1.KRaftCluster) { c.Spec.Storage.DeletionPolicy = v1alpha1.DeletionDelete }, false, false},
-		{"a setting", func(c *v1alpha1.KRaftCluster) { c.Spec.Config["num.io.threads"] = "4" }, true, true},
+		{"a setting", func(c *v1alpha1.KRaftCluster) { c.Spec.Config["num.partitions"] = "4" }, true, true},
+		{"a setting that running nodes take", func(c *v1alpha1.KRaftCluster) { c.Spec.Config["log.retention.ms"] = "4" }, false, false},
 		{"the brokers' memory", func(c *v1alpha1.KRaftCluster) {
 			c.Spec.Brokers.Resources.Limits = v1alpha1.Amounts{"memory": intstr.FromString("1Gi")}
 		}, false, true},

@@ -12,14 +12,18 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/config"
 )
 
-// properties is a node's static settings: the user's, the defaults that followed the broker count, and over both what
-// the operator owns. Addresses end in .svc: no cluster domain is ever stored.
+// properties is a node's static settings: the user's but for those that running nodes take (see liveSettings), the
+// defaults that followed the broker count, and over both what the operator owns. Addresses end in .svc: no cluster domain is ever stored.
 func (s *scope) properties(n *node) map[string]string {
 	p := maps.Clone(s.cluster.Status.Defaults)
 	if p == nil {
 		p = map[string]string{}
 	}
-	maps.Copy(p, s.spec.Config)
+	for k, v := range s.spec.Config {
+		if !config.TakenLive(k, v) {
+			p[k] = v
+		}
+	}
 	p[config.NodeID] = fmt.Sprint(n.id)
 	p[config.ProcessRoles] = strings.Join(n.roles(), ",")
 	p[config.LogDirs] = logDir
@@ -132,7 +136,7 @@ func (s *scope) checkConfig(n *node) error {
 	for _, e := range n.template.Env {
 		env[e.Name] = e.Value
 	}
-	p, err := config.Expand(s.properties(n), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	p, err := config.Expand(merged(s.properties(n), s.liveSettings()), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	if err != nil {
 		return err
 	}

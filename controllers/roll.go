@@ -158,14 +158,15 @@ func (r *Reconciler) whatChanged(ctx context.Context, s *scope, n *node) string 
 		json.Unmarshal([]byte(n.want.Annotations[annotationTemplate]), &after) != nil {
 		return "the template changed"
 	}
-	var out []string
+	var out, settings []string
 	for _, path := range plan.Diff(before, after) {
 		if strings.HasPrefix(path, "spec.volumes[config]") {
-			out = append(out, r.whichSettings(ctx, s, configMapOf(live.Spec.Template.Spec.Volumes), configMapOf(n.want.Spec.Template.Spec.Volumes))...)
+			settings = append(settings, r.whichSettings(ctx, s, configMapOf(live.Spec.Template.Spec.Volumes), configMapOf(n.want.Spec.Template.Spec.Volumes))...)
 			continue
 		}
 		out = append(out, path)
 	}
+	out = append(settings, out...)
 	if len(out) == 0 {
 		return "its pod is of an older template"
 	}
@@ -194,7 +195,8 @@ func (r *Reconciler) whichSettings(ctx context.Context, s *scope, before, after 
 	}
 	var out []string
 	for k := range merged(a, b) {
-		if a[k] != b[k] {
+		_, moved := s.liveSettings()[k] // it is a dynamic default now
+		if a[k] != b[k] && !moved {
 			out = append(out, "config "+k)
 		}
 	}

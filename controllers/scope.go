@@ -40,9 +40,11 @@ type scope struct {
 
 	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener
 
-	roll    plan.RollStep
-	voters  plan.VoterStep
-	refused string // why the claims aren't taken; everything waits
+	roll   plan.RollStep
+	voters plan.VoterStep
+	// settingsWait says what settings that aren't in force yet wait for; "" when all are.
+	settingsWait string
+	refused      string // why the claims aren't taken; everything waits
 }
 
 // node is a member of a pool with all that its objects are made from.

@@ -38,6 +38,9 @@ func (s *scope) report(err error) {
 		s.reportPools()
 		s.reportListeners()
 		s.reportQuorum()
+		if err == nil && len(st.HeldBack) == 0 && s.refused == "" {
+			st.AcceptedGeneration = s.cluster.Generation
+		}
 	}
 	v := s.verdict(err)
 	s.setCondition(v1alpha1.ConditionReady, v.ready, v.reason, v.message)
@@ -78,6 +81,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "Forming", message: fmt.Sprintf("%d initial voters are to form the quorum; %s", len(st.InitialVoters), s.notUp())}
 	case s.roll.Do != plan.RollDone:
 		return verdict{reason: "Rolling", message: "waits for " + s.roll.Why}
+	case s.settingsWait != "" && !s.cluster.Spec.Paused:
+		return verdict{reason: "ApplyingSettings", message: "settings of spec.config that need no restart wait for " + s.settingsWait}
 	case s.voters.Do != plan.VotersDone:
 		return verdict{reason: "ChangingVoters", message: s.votersMessage()}
 	case s.notUp() != "":

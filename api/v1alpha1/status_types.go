@@ -63,6 +63,10 @@ type KRaftClusterStatus struct {
 	// +optional
 	Defaults map[string]string `json:"defaults,omitempty"`
 
+	// DynamicConfig is the cluster's dynamic default settings: what of spec.config needs no restart, and what others set.
+	// +optional
+	DynamicConfig *DynamicConfigStatus `json:"dynamicConfig,omitempty"`
+
 	// Pools are the groups of nodes and their node ids.
 	// +listType=map
 	// +listMapKey=name
@@ -121,6 +125,16 @@ type InitialVoter struct {
 	ID int32 `json:"id"`
 	// DirectoryID is the id of its metadata log directory: 22 characters.
 	DirectoryID string `json:"directoryID"`
+}
+
+// DynamicConfigStatus is the dynamic default settings of the cluster (the broker resource without a name).
+type DynamicConfigStatus struct {
+	// Applied are the settings of spec.config that nodes take while they run. One that leaves spec.config is reset.
+	// +optional
+	Applied map[string]string `json:"applied,omitempty"`
+	// Others were set by somebody else and are left alone: at most 50. Passwords are not shown.
+	// +optional
+	Others map[string]string `json:"others,omitempty"`
 }
 
 // PoolStatus is a group of nodes made from one template.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Diff names the places where two JSON values differ, sorted: "spec.containers[kraftd].image". Items of a list are
@@ -16,6 +17,10 @@ func Diff(before, after any) []string {
 }
 
 func diff(path string, a, b any, out *[]string) {
+	if (a == nil) != (b == nil) && strings.HasSuffix(path, "]") {
+		*out = append(*out, path) // an item that came or went
+		return
+	}
 	ma, okA := a.(map[string]any)
 	mb, okB := b.(map[string]any)
 	if okA && okB || okA && b == nil && len(ma) > 0 || okB && a == nil && len(mb) > 0 { // one that isn't there is empty
@@ -45,8 +50,11 @@ func byName(list []any) map[string]any {
 	for i, v := range list {
 		key := fmt.Sprintf("[%d]", i)
 		if m, ok := v.(map[string]any); ok {
-			if name, ok := m["name"].(string); ok {
-				key = "[" + name + "]"
+			for _, by := range []string{"name", "topologyKey"} {
+				if name, ok := m[by].(string); ok {
+					key = "[" + name + "]"
+					break
+				}
 			}
 		}
 		out[key] = v

@@ -135,7 +135,7 @@ func TestDiffNamesWhatChanged(t *testing.T) {
 	b := map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "kraftd", "image": "b", "args": []any{"y"}}}, "come": 1}}
 	require.Equal(t, []string{"spec.come", "spec.containers[kraftd].args[0]", "spec.containers[kraftd].image", "spec.gone"}, Diff(a, b))
 	require.Empty(t, Diff(a, a))
-	require.Equal(t, []string{"env[A].name", "env[A].value", "labels.a"}, Diff(map[string]any{},
+	require.Equal(t, []string{"env[A]", "labels.a"}, Diff(map[string]any{},
 		map[string]any{"labels": map[string]any{"a": "1"}, "env": []any{map[string]any{"name": "A", "value": "b"}}}), "what isn't there is empty")
 	require.Equal(t, []string{"x"}, Diff(map[string]any{"x": map[string]any{}}, map[string]any{}))
 }

@@ -214,7 +214,7 @@ func rollAll(t *testing.T) {
 	b := startLoad(t, "rolled")
 	before := pods(t)
 	var order []string
-	patch(t, `{"spec":{"config":{"num.io.threads":"9"}}}`)
+	patch(t, `{"spec":{"config":{"num.partitions":"9"}}}`)
 	eventually(t, "every pod was replaced", 5*time.Minute, func() bool {
 		for id, p := range pods(t) {
 			if p.UID != before[id].UID && p.Ready && !slices.Contains(order, id) {

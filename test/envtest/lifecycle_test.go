@@ -92,7 +92,7 @@ func TestAChangedSettingRollsOneNodeAtATime(t *testing.T) {
 	w.apply(base)
 	w.await("demo", "Ready", is("Ready", "True"))
 	w.takeStarted()
-	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Config = map[string]string{"num.io.threads": "4"} })
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Config = map[string]string{"num.partitions": "4"} })
 	w.await("demo", "Ready after the roll", func(c *v1alpha1.KRaftCluster) bool {
 		return is("Ready", "True")(c) && c.Status.Pools[0].Updated == 3 && c.Status.Pools[1].Updated == 3
 	})
@@ -101,7 +101,7 @@ func TestAChangedSettingRollsOneNodeAtATime(t *testing.T) {
 		"demo-broker-1000@kraft:1", "demo-broker-1001@kraft:1", "demo-broker-1002@kraft:1",
 	}, w.takeStarted())
 	require.Equal(t, 1, w.mostDown())
-	w.awaitEvent("Restarting", "changed: config num.io.threads")
+	w.awaitEvent("Restarting", "changed: config num.partitions")
 }
 
 // TestARollWaitsForMinISR: a broker that can't be spared isn't restarted until it can.

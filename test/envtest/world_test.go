@@ -55,14 +55,18 @@ type world struct {
 	downMax int // most pods of this world that were down at once after all had been up
 	wasUp   bool
 
-	stopped    []string           // pods that ended with their StatefulSet's replicas, in that order
-	zones      int                // brokers' pods are spread over so many; 0: none is known
-	partitions []admin.Partition  // in-sync replicas are those that run
-	set        []admin.Replica    // the voters; nil: the initial ones
-	disks      map[int32][16]byte // directory ids of controllers
-	changes    []change
-	fates      []fate // of the next changes
-	later      []later
+	stopped      []string          // pods that ended with their StatefulSet's replicas, in that order
+	dynamic      map[string]string // the cluster's dynamic defaults
+	altered      []string          // changes of those, in order
+	refuse       string            // a setting that is refused
+	unregistered []int32
+	zones        int                // brokers' pods are spread over so many; 0: none is known
+	partitions   []admin.Partition  // in-sync replicas are those that run
+	set          []admin.Replica    // the voters; nil: the initial ones
+	disks        map[int32][16]byte // directory ids of controllers
+	changes      []change
+	fates        []fate // of the next changes
+	later        []later
 }
 
 func newWorld(t *testing.T) *world {
@@ -70,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	t.Parallel()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "w-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	require.NoError(t, kube.Create(t.Context(), ns))
-	w := &world{t: t, ns: ns.Name, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}, disks: map[int32][16]byte{}}
+	w := &world{t: t, ns: ns.Name, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}, disks: map[int32][16]byte{}, dynamic: map[string]string{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	t.Cleanup(func() { cancel(); done.Wait() })
