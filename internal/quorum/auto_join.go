@@ -4,13 +4,13 @@ package quorum
 // stands under its node id is removed first, since ids are unique among voters; then it has itself added. It does not
 // wait for the commit: that may need its own fetch, and its only connection to the leader would be waiting.
 func (q *Quorum) joinMessage() Message {
-	if !q.cfg.AutoJoin || !q.cfg.Controller || q.replacing || q.history.kraftVersion() < 1 {
+	if !q.cfg.AutoJoin && planted != joinsUnasked || !q.cfg.Controller || q.replacing || q.history.kraftVersion() < 1 {
 		return nil
 	}
 	if v, ok := q.voters().ByID(q.local.ID); ok {
 		return &RemoveVoterRequest{ClusterID: q.clusterID(), Voter: v.Key}
 	}
-	return &AddVoterRequest{ClusterID: q.clusterID(), Voter: q.local, Endpoints: q.cfg.Endpoints, AckWhenCommitted: false}
+	return &AddVoterRequest{ClusterID: q.clusterID(), Voter: q.local, Endpoints: q.cfg.Endpoints, AckWhenCommitted: planted == joinWaits}
 }
 
 // handleJoinResponse: what was done, or may have been, is looked at again a period later; anything else backs off.

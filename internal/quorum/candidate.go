@@ -28,6 +28,8 @@ func (q *Quorum) pollCandidate() {
 	switch {
 	case q.tally.won():
 		q.becomeLeader()
+	case q.electionDeadline <= q.now && q.shutdown == notShuttingDown && planted == loserCampaignsAgain:
+		q.becomeCandidate()
 	case q.electionDeadline <= q.now && q.shutdown == notShuttingDown:
 		q.becomeProspective()
 	default:

@@ -41,7 +41,7 @@ func (q *Quorum) leaderResigned(successors []ReplicaKey) {
 	if planted == emptyListCampaign && len(successors) == 0 {
 		position = 0
 	}
-	if position == 0 && first && q.mayElect() && !q.emptyForVotes() && q.shutdown == notShuttingDown {
+	if (position == 0 || planted == secondInLineCampaigns && position > 0) && first && q.mayElect() && !q.emptyForVotes() && q.shutdown == notShuttingDown {
 		q.note(NoteInfo, "first successor of leader %d: candidate of epoch %d", q.election.LeaderID, q.election.Epoch+1)
 		q.becomeCandidate()
 		return

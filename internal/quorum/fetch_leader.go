@@ -72,6 +72,10 @@ func (q *Quorum) recordFetch(m *FetchRequest) {
 	}
 	p.fetch(q.now, m.FetchOffset, q.log.end)
 	q.countForCheckQuorum(m.Replica)
+	if planted == readByFetch && q.leader.reads.acked != nil {
+		q.leader.reads.acked[m.Replica.ID] = q.leader.reads.round
+		q.completeReads()
+	}
 	delete(q.leader.begin, m.Replica.ID)
 	q.advanceHighWatermark()
 }

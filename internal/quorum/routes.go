@@ -13,7 +13,7 @@ func (Routes) event() {}
 
 // routed returns where a node is to be reached next: at its recorded address, or by its route.
 func (q *Quorum) routed(to Node, known bool) (Node, bool) {
-	if !q.detour[to.ID] && known {
+	if !q.detour[to.ID] && known && planted != routeFirst {
 		return to, true
 	}
 	if r, ok := q.routeTo(to.ID); ok {
@@ -23,11 +23,11 @@ func (q *Quorum) routed(to Node, known bool) (Node, bool) {
 }
 
 func (q *Quorum) routeTo(id NodeID) (Node, bool) {
-	if q.history.kraftVersion() < 1 {
+	if q.history.kraftVersion() < 1 && planted != staticVotersRouted {
 		return Node{}, false
 	}
 	for _, r := range q.cfg.Routes {
-		if r.ID == id {
+		if r.ID == id && !isOwn(q.cfg.Endpoints, r) {
 			return r, true
 		}
 	}
@@ -41,6 +41,15 @@ func (q *Quorum) unreachable(to Node) {
 			q.detour = map[NodeID]bool{}
 		}
 		q.detour[to.ID] = to != r
+	}
+}
+
+// notTheLeader: what answers in the leader's place, and knows of no later epoch, does not lead. It has resigned, or this is a route
+// to somebody else, who would answer so for ever.
+func (q *Quorum) notTheLeader(c connection, a *Answer) {
+	refuses := a.Error == NotLeaderOrFollower || a.Error == UnknownLeaderEpoch
+	if refuses && q.role == Follower && c.to.ID == q.election.LeaderID && a.Leader.Epoch <= q.election.Epoch && planted != wrongNodeKept {
+		q.unreachable(c.to)
 	}
 }
 

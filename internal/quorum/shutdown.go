@@ -18,9 +18,22 @@ func (q *Quorum) beginShutdown() {
 	}
 	q.shutdown = shuttingDown
 	if q.role == Leader {
-		q.leader.handover = true
-		q.leader.handoverDeadline = q.now + q.cfg.HandoverTimeout
+		q.leave()
 	}
+}
+
+// leave hands over to whoever is caught up. A transfer whose target isn't yet is over: waiting for that one, and naming it
+// first, could cost an election.
+func (q *Quorum) leave() {
+	if !q.leader.handover && planted != transferOutlivesLeaving {
+		q.endTransfer(BrokerNotAvailable, "the leader is leaving: the most caught-up voter follows it")
+	}
+	q.beginHandover()
+}
+
+// beginHandover makes a leader take no more records, and resign once a successor has all there are, or at the deadline.
+func (q *Quorum) beginHandover() {
+	q.leader.handover, q.leader.handoverDeadline = true, q.now+q.cfg.HandoverTimeout
 }
 
 // pollShutdown completes the leave once nobody needs this node: an observer, the only voter, or a remote leader is known.

@@ -61,9 +61,9 @@ func (q *Quorum) pollTransfer() {
 	switch {
 	case p == nil:
 		q.endTransfer(VoterNotFound, fmt.Sprintf("node %d was removed from the voters", t.to))
-	case p.end >= t.goal:
+	case p.end >= t.goal || planted == transferToLaggard:
 		q.note(NoteInfo, "handing over epoch %d to voter %d", q.election.Epoch, t.to)
-		l.handover, l.handoverDeadline = true, q.now+q.cfg.HandoverTimeout
+		q.beginHandover()
 	case t.deadline <= q.now:
 		q.endTransfer(RequestTimedOut, fmt.Sprintf("voter %d is at offset %d, the log ended at %d: it does not keep up", t.to, p.end, t.goal))
 	}
@@ -80,7 +80,7 @@ func (q *Quorum) endTransfer(code ErrorCode, text string) {
 func (q *Quorum) handOver() {
 	keys := q.successors()
 	if t := q.leader.transfer; t != nil {
-		if i := slices.IndexFunc(keys, func(k ReplicaKey) bool { return k.ID == t.to }); i > 0 {
+		if i := slices.IndexFunc(keys, func(k ReplicaKey) bool { return k.ID == t.to }); i > 0 && planted != transferToAnother {
 			first := keys[i]
 			keys = slices.Insert(slices.Delete(keys, i, i+1), 0, first)
 		}

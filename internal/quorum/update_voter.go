@@ -8,7 +8,11 @@ package quorum
 func (q *Quorum) handleUpdateVoter(r Request, m *UpdateVoterRequest) {
 	err := q.updateVoterRefused(m)
 	if err == NoError && q.history.kraftVersion() >= 1 {
-		if set, changed := q.voters().Updated(m.Voter); changed {
+		set, changed := q.voters().Updated(m.Voter)
+		if planted == updateTakesKey && !changed {
+			set, changed = q.voters().updatedByID(m.Voter)
+		}
+		if changed {
 			q.note(NoteInfo, "voter %s has new endpoints or versions", m.Voter.Key)
 			q.proposeVoters(set)
 		}
@@ -45,7 +49,7 @@ func (q *Quorum) updateVoterRefused(m *UpdateVoterRequest) ErrorCode {
 		return InvalidRequest
 	}
 	v, ok := q.voters().ByID(m.Voter.Key.ID)
-	if !ok || level >= 1 && v.Key != m.Voter.Key {
+	if !ok || level >= 1 && v.Key != m.Voter.Key && planted != updateTakesKey {
 		return VoterNotFound
 	}
 	return NoError
@@ -86,6 +90,9 @@ func (q *Quorum) voterSetMessage() Message {
 		return q.joinMessage()
 	}
 	mine, _ := q.voters().ByID(q.local.ID)
+	if planted == moveUntold {
+		return nil
+	}
 	if q.history.kraftVersion() >= 1 && mine.sameAs(q.selfAsVoter()) || q.history.kraftVersion() < 1 && q.follower.toldLeader {
 		return nil
 	}

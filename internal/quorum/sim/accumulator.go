@@ -17,7 +17,7 @@ type accumulator struct {
 // write lets a client's records into the accumulator, and hands over what it holds.
 func (n *node) write() {
 	a := &n.accumulator
-	if !n.up || !a.open || n.leaving {
+	if !n.up || !a.open {
 		return
 	}
 	w := n.w

@@ -19,8 +19,10 @@ type checker struct {
 	at      map[position]batchID   // the one batch of an epoch at an offset
 	votes   map[vote]quorum.NodeID // granted
 	// committed is what any node has ever called committed; hashes chain it.
-	sets      map[batchID]quorum.VoterSet // in force after a batch
-	reads     map[uint64]quorum.Offset    // open ones: what was committed when each began
+	sets      map[batchID]quorum.VoterSet         // in force after a batch
+	reads     map[uint64]quorum.Offset            // open ones: what was committed when each began
+	transfers map[*quorum.TransferRequest]batchID // open ones: the last in the leader's log when each began
+	handed    map[quorum.Epoch]quorum.NodeID      // by transfer, to whom
 	committed []batchID
 	hashes    []uint64
 	epochs    []quorum.Epoch // in which each was committed
@@ -41,6 +43,7 @@ func newChecker(w *world) *checker {
 	return &checker{
 		w: w, leaders: map[quorum.Epoch]int{}, before: map[batchID]batchID{}, at: map[position]batchID{},
 		votes: map[vote]quorum.NodeID{}, sets: map[batchID]quorum.VoterSet{}, reads: map[uint64]quorum.Offset{},
+		transfers: map[*quorum.TransferRequest]batchID{}, handed: map[quorum.Epoch]quorum.NodeID{},
 	}
 }
 
@@ -68,6 +71,9 @@ func (c *checker) append(n *node, id batchID) {
 		c.fail("n%d appends batch %d after %d, elsewhere it follows %d", n.id, id, prev, known)
 	}
 	c.before[id] = prev
+	if lost := n.lost[n.key()]; c.w.s.formationSafe && n.wiped && n.id < c.w.s.voters && len(lost) > 0 && holds(c.committed, 0, lost[0]) {
+		c.fail("n%d appends batch %d as %s, whose disk was lost with records that were committed", n.id, id, n.key())
+	}
 	c.noteVoters(n, prev, id)
 	info := c.w.batches[id].info
 	p := position{info.Epoch, info.Base}
@@ -183,6 +189,14 @@ func (c *checker) send(n *node, e quorum.Send) {
 			c.fail("n%d asks for votes in epoch %d with records of epoch %d", n.id, m.Epoch, m.LastOffsetEpoch)
 		}
 		c.recordVote(n.key(), m.Epoch, quorum.NodeID(n.id))
+	case *quorum.AddVoterRequest:
+		c.joins(n, m.AckWhenCommitted)
+	case *quorum.RemoveVoterRequest:
+		c.joins(n, false)
+	case *quorum.EndQuorumEpochRequest:
+		if to, ok := c.handed[m.Leader.Epoch]; ok && len(m.Successors) > 0 && m.Successors[0].ID != to {
+			c.fail("n%d was to hand over to n%d, and names n%d", n.id, to, m.Successors[0].ID)
+		}
 	case *quorum.FetchRequest:
 		if end := c.w.endOf(n.disk.synced.log); n.controller && m.FetchOffset > end {
 			c.fail("n%d fetches from %d with only %d on disk", n.id, m.FetchOffset, end)

@@ -17,6 +17,9 @@ func (n *node) step(ev quorum.Event) {
 	}
 	life, after := n.incarnation, n.q.Status()
 	for _, e := range fx {
+		if a, ok := e.(quorum.Append); ok {
+			w.check.records(n, before, a)
+		}
 		if n.carryOut(e); !n.up || n.incarnation != life { // the disk failed: nothing after it leaves
 			w.check.epochBorn(n, ev, before, after)
 			return

@@ -33,6 +33,7 @@ func (w *world) plan() {
 	w.planMove()
 	w.planDisk()
 	w.planRead()
+	w.planPauseInRead()
 	w.planTransfer()
 	if w.s.wipes > 0 && w.s.strike == 0 && w.chance(0.6) {
 		w.planWipe()

@@ -40,6 +40,10 @@ func (w *world) lost(from, to int) bool {
 // transmit carries a request. A connection has two ends: what was sent to an earlier life of a node does not reach
 // the next one.
 func (w *world) transmit(n *node, e quorum.Send) {
+	if e.To.Host == stranger {
+		w.askStranger(n, e)
+		return
+	}
 	to, here := w.nodeAt(e.To)
 	if to == nil {
 		w.check.fail("n%d sends to %+v, where nobody ever was", n.id, e.To)

@@ -90,11 +90,12 @@ func (n *node) start() {
 	cfg.ClusterID = "sim"
 	cfg.NodeID, cfg.DirectoryID = quorum.NodeID(n.id), n.directory()
 	cfg.Endpoints, cfg.Listener = n.endpoints(), "CONTROLLER"
-	if w.s.changes {
-		cfg.Routes = w.routes()
-	}
+	cfg.Routes = w.routes()
 	cfg.Controller, cfg.AutoJoin = n.controller, n.controller && w.s.autoJoin
 	cfg.FormationSafe = w.s.formationSafe
+	if w.s.requests > 0 {
+		cfg.RequestTimeout = w.s.requests
+	}
 	cfg.FetchSnapshotMaxBytes = w.s.chunk
 	if !n.controller {
 		cfg.Endpoints = nil
@@ -167,8 +168,11 @@ func (n *node) logState() quorum.LogState {
 
 // leave is SIGTERM: what was accepted is proposed, then the engine hands over; 5 s bound it.
 func (n *node) leave() {
-	n.leaving = true
 	n.propose()
+	if !n.up {
+		return
+	}
+	n.leaving = true
 	n.step(quorum.Shutdown{})
 	n.later(5*time.Second, func() { n.stop(true) })
 }

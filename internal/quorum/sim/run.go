@@ -57,6 +57,7 @@ func RunOn(seed uint64, disk Disk, trace bool) (res Result) {
 	w.runUntil(w.now+healBound, w.converged())
 	w.requireConverged()
 	w.requireVotingLeader()
+	w.requireTold()
 	w.requireLinearizable()
 	res.Converged = w.now - w.s.faults
 	return res

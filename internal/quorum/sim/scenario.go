@@ -12,6 +12,8 @@ type scenario struct {
 	changes           bool // of the voters; then spares are controllers beside the initial voters
 	spares            int
 	autoJoin          bool
+	moves             bool    // addresses change
+	astray            float64 // chance that a route leads to somebody else, where none moves
 	kraftVersion      int16
 	formationSafe     bool
 	wipes             int // nodes whose disk may be lost
@@ -23,6 +25,8 @@ type scenario struct {
 	faults            time.Duration // length of the first phase
 	between           time.Duration // mean time between faults
 	write             time.Duration // mean time between proposals
+	requests          time.Duration // controller.quorum.request.timeout.ms
+	pauses            bool          // of leaders, in a read
 	churn             float64       // chance that a new leader is struck at once
 	strike            int           // the commit after which a follower that has it loses its disk and the leader falls; 0: none
 	refuse            float64       // chance that a dead node's port says so
@@ -82,6 +86,10 @@ func newScenario(rng *rand.Rand) scenario {
 		}
 	}
 	s.stray = rate(0, 0, 0.01, 0.05)
+	s.moves = s.changes && rng.IntN(5) < 2
+	s.requests = pick(2*time.Second, 2*time.Second, 5*time.Second)
+	s.pauses = rng.IntN(3) == 0
+	s.astray = rate(0, 0.5, 1)
 	return s
 }
 
@@ -89,6 +97,6 @@ func newScenario(rng *rand.Rand) scenario {
 func (s scenario) controllers() int { return s.voters + s.spares }
 
 func (s scenario) String() string {
-	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g stray=%g fsync=%s faults=%s every %s write=%s refuse=%g churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v real=%v segment=%d/%dms diskFaults=%s",
-		s.voters, s.spares, s.changes, s.autoJoin, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.stray, s.fsync, s.faults, s.between, s.write, s.refuse, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift, s.real, s.segment, s.segmentMs, s.diskFaults)
+	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v moves=%v astray=%g observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g stray=%g fsync=%s faults=%s every %s write=%s refuse=%g requests=%s pauses=%v churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v real=%v segment=%d/%dms diskFaults=%s",
+		s.voters, s.spares, s.changes, s.autoJoin, s.moves, s.astray, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.stray, s.fsync, s.faults, s.between, s.write, s.refuse, s.requests, s.pauses, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift, s.real, s.segment, s.segmentMs, s.diskFaults)
 }

@@ -34,13 +34,18 @@ func (w *world) change(at *node) {
 	key := target.key()
 	_, votes := set.ByID(key.ID)
 	switch {
-	case w.chance(0.05): // nonsense: an unknown disk, or one that is a voter already
+	case w.chance(0.12): // nonsense: an unknown disk, or one that is a voter already
 		key.DirectoryID = w.randomUUID()
-		if votes {
+		switch {
+		case votes && w.chance(0.5): // this is what an old disk would say
+			m = &quorum.UpdateVoterRequest{Epoch: at.q.Status().Epoch, Voter: quorum.Voter{Key: key, Endpoints: target.endpoints(), Supported: quorum.VersionRange{Max: 1}}}
+		case votes:
 			m = &quorum.RemoveVoterRequest{Voter: key}
-		} else {
+		default:
 			m = &quorum.AddVoterRequest{Voter: key, Endpoints: target.endpoints(), AckWhenCommitted: true}
 		}
+	case votes && !w.check.hasKey(set, key) && w.chance(0.5): // its new disk beside the old one
+		m = &quorum.AddVoterRequest{Voter: key, Endpoints: target.endpoints(), AckWhenCommitted: true}
 	case votes:
 		v, _ := set.ByID(key.ID)
 		if set.Len() > 1 && w.alive(set.Without(v.Key)) {
@@ -127,41 +132,6 @@ func (w *world) setsIn(logs ...[]batchID) []quorum.VoterSet {
 	return out
 }
 
-// planMove gives nodes other addresses, one or all of them: their voter entries are out of date until they have told a
-// leader, and until then their routes must do.
-func (w *world) planMove() {
-	if !w.s.changes || !w.chance(0.4) {
-		return
-	}
-	all := w.chance(0.3)
-	w.after(w.between(0, w.s.faults), func() {
-		if w.healed {
-			return
-		}
-		only := w.rng.IntN(w.s.controllers())
-		for _, n := range w.nodes[:w.s.controllers()] {
-			if all || n.id == only {
-				w.tracef("FAULT n%d moves", n.id)
-				n.moved++
-				w.faultCrash(n)
-			}
-		}
-		for _, n := range w.nodes {
-			n.later(w.between(0, 2*time.Second), func() { n.step(quorum.Routes{Nodes: w.routes()}) })
-		}
-	})
-}
-
-// routes are where the controllers are now.
-func (w *world) routes() []quorum.Node {
-	var out []quorum.Node
-	for _, n := range w.nodes[:w.s.controllers()] {
-		e := n.endpoints()[0]
-		out = append(out, quorum.Node{ID: quorum.NodeID(n.id), Host: e.Host, Port: e.Port})
-	}
-	return out
-}
-
 // oneChange: neighbouring voter sets differ by at most one voter, added or removed.
 func (c *checker) oneChange(n *node, before, after quorum.VoterSet) {
 	changed := 0
@@ -209,6 +179,8 @@ func (c *checker) noteVoters(n *node, prev, id batchID) {
 // answered: a change that was acknowledged as committed is committed, and nothing that was acknowledged is refused without a word.
 func (c *checker) changed(n *node, request, m quorum.Message) {
 	switch req := request.(type) {
+	case *quorum.TransferRequest:
+		c.transferred(n, req, m.(*quorum.TransferResponse))
 	case *quorum.AddVoterRequest:
 		if resp := m.(*quorum.AddVoterResponse); resp.Error == quorum.NoError && req.AckWhenCommitted && !c.hasKey(c.committedVoters(), req.Voter) {
 			c.fail("n%d says that %s is a voter, which is not committed: %s", n.id, req.Voter, c.committedVoters())
