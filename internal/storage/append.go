@@ -196,7 +196,9 @@ func (l *Log) write(batches []byte, info *AppendInfo, nowMs int64, cfg *LogConfi
 	if !s.fits(info.Last) || position+int64(len(batches)) > math.MaxInt32 {
 		return fmt.Errorf("%s: %d bytes up to offset %d don't fit into a segment that begins at %d: %w", l.dir, len(batches), info.Last, s.base, ErrMessageTooLarge)
 	}
+	s.reserve(position+int64(len(batches)), cfg)
 	if _, err := s.file.WriteAt(batches, position); err != nil {
+		s.allocated = 0
 		err = fmt.Errorf("append to %s: %w", s.logName(), err)
 		if terr := s.file.Truncate(position); terr != nil {
 			return l.poisonWith("undo of a failed append", errors.Join(err, terr))
@@ -276,6 +278,9 @@ func (l *Log) roll(nowMs int64) error {
 		if err := l.Flush(); err != nil {
 			return err
 		}
+	}
+	if err := old.trim(); err != nil {
+		return l.poisonWith("trim of a full segment", err)
 	}
 	if err := l.takeProducerSnapshot(l.end); err != nil {
 		return fmt.Errorf("roll %s: %w", old.logName(), err)

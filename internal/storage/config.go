@@ -20,6 +20,7 @@ type LogConfig struct {
 	TimestampBeforeMaxMs int64 // message.timestamp.before.max.ms
 	TimestampAfterMaxMs  int64 // message.timestamp.after.max.ms
 	ProducerExpirationMs int64 // producer.id.expiration.ms; 0: never
+	Preallocate          bool  // space is allocated ahead of appends: for a log that fsyncs each
 	// Compression other than nil recompresses what clients produce in another codec (compression.type not "producer").
 	Compression *record.Codec
 }
@@ -38,6 +39,7 @@ func MetadataLogConfig(segmentBytes, segmentMs int64) LogConfig {
 	return LogConfig{
 		SegmentBytes: segmentBytes, SegmentMs: segmentMs, IndexIntervalBytes: 4096, IndexMaxBytes: 10 << 20,
 		RetentionMs: -1, RetentionBytes: -1, DeleteDelayMs: 60_000, TimestampBeforeMaxMs: -1, TimestampAfterMaxMs: -1,
+		Preallocate: true,
 	}
 }
 

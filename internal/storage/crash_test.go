@@ -87,7 +87,7 @@ func (h *history) check(t *testing.T, l *storage.Log) {
 func scenario(t *testing.T, fsys *memfs.FS, rng *rand.Rand, opt storage.OpenOptions, steps int) *history {
 	h := newHistory()
 	cfg := smallConfig()
-	cfg.SegmentBytes = 900
+	cfg.SegmentBytes, cfg.Preallocate = 900, !opt.CutHoles
 	l, _, err := storage.OpenLog(fsys, dir, topicID, cfg, opt)
 	if err != nil {
 		require.ErrorIs(t, err, memfs.ErrStopped)
@@ -200,6 +200,7 @@ func reopen(t *testing.T, fsys *memfs.FS, h *history, opt storage.OpenOptions, m
 	opt.DurableOffset = h.end
 	before := snapshotOf(t, fsys)
 	cfg := smallConfig()
+	cfg.Preallocate = !opt.CutHoles
 	l, report, err := storage.OpenLog(fsys, dir, topicID, cfg, opt)
 	if err != nil {
 		var corrupt *storage.CorruptError

@@ -358,6 +358,9 @@ func (l *Log) Close() error {
 		err = l.flushLocked()
 	}
 	if err == nil {
+		err = l.active().trim()
+	}
+	if err == nil {
 		err = l.takeProducerSnapshot(l.end)
 	}
 	return errors.Join(err, l.closeFiles())

@@ -55,6 +55,7 @@ type opener struct {
 	segments  []*segment
 	end       int64
 	cut       *cut
+	untrimmed []*segment // that end in space which a crash left allocated
 	reindex   map[*segment]bool
 	found     epochCache // epochs seen in checked batches
 	recorded  epochCache // by the checkpoint, with SyncEpochs
@@ -84,6 +85,11 @@ func (o *opener) open(topicID uuid.UUID) (*Log, error) {
 	// From here on the disk is changed.
 	if err := o.prepareDir(topicID); err != nil {
 		return nil, err
+	}
+	for _, s := range o.untrimmed {
+		if err := s.trim(); err != nil {
+			return nil, err
+		}
 	}
 	if err := o.applyCut(); err != nil {
 		return nil, err

@@ -34,6 +34,9 @@ func (f osFile) Size() (int64, error) {
 	return fi.Size(), nil
 }
 
+// Preallocate allocates blocks and sets the size; where a file system can't, its error says so.
+func (f osFile) Preallocate(size int64) error { return preallocate(f.File, size) }
+
 func openOS(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag, 0o644)
 	if err != nil {

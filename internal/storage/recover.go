@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,13 @@ func (o *opener) check() error {
 		if err == nil {
 			continue
 		}
+		if unused, zerr := o.onlyAllocated(i, pos, err); zerr != nil {
+			return zerr
+		} else if unused {
+			s.allocated = s.size.Swap(pos)
+			o.untrimmed = append(o.untrimmed, s)
+			continue
+		}
 		switch {
 		case errors.Is(err, errWrongEpoch): // the CRC is right: no write was torn, here or in the batch before
 			return &CorruptError{File: s.logName(), Position: pos, Offset: o.end, DurableOffset: o.opt.DurableOffset, ValidAfter: o.end, Err: err}
@@ -68,6 +76,32 @@ func (o *opener) boundary(i int) error {
 		return nil // compaction leaves gaps
 	}
 	return o.damaged(i-1, before.size.Load(), corruptFile(s.logName(), "begins at offset %d, the segment before it ends at %d", s.base, o.end))
+}
+
+// onlyAllocated tells whether what was taken for damage at pos of segment i is space that was allocated ahead and never written: zeros to the
+// file's end; and if there is a next segment, it begins here. The log is then short, as if the file ended here: an end below what is known
+// durable is not this rule's to judge (a snapshot that was just installed is ahead of the log).
+func (o *opener) onlyAllocated(i int, pos int64, cause error) (bool, error) {
+	last := i == len(o.segments)-1
+	if !o.cfg.Preallocate || !errors.Is(cause, ErrCorrupt) || !last && o.segments[i+1].base != o.end {
+		return false, nil
+	}
+	s := o.segments[i]
+	return onlyZeros(s.file, s.logName(), pos, s.size.Load())
+}
+
+func onlyZeros(f io.ReaderAt, name string, pos, end int64) (bool, error) {
+	buf := make([]byte, min(256<<10, max(end-pos, 0)))
+	for ; pos < end; pos += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), end-pos)]
+		if _, err := f.ReadAt(buf, pos); err != nil {
+			return false, fmt.Errorf("read %s at byte %d: %w", name, pos, err)
+		}
+		if len(bytes.TrimLeft(buf, "\x00")) > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // checkSegment reads batches until the end of s, and moves o.end behind each sound one. It returns where it stopped.

@@ -40,6 +40,7 @@ type segment struct {
 	maxTs    atomic.Int64 // largest timestamp, -1 for none
 	maxTsRel atomic.Int64 // last offset of the batch that has it, relative
 
+	allocated    int64 // the file's size, where it was preallocated
 	synced       int64 // bytes known durable; owned by the holder of flushMu
 	indexSynced  bool
 	removeAtMs   int64 // when the files of a segment that left the log may go
@@ -172,6 +173,7 @@ func (s *segment) truncate(position int64, cut int64) error {
 	s.size.Store(position)
 	s.synced = min(s.synced, position)
 	s.sinceIndexEntry = 0
+	s.allocated = 0
 	return s.file.Truncate(position)
 }
 

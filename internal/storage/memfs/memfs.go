@@ -29,6 +29,7 @@ const (
 	OpCreate   OpKind = "create"
 	OpWrite    OpKind = "write"
 	OpTruncate OpKind = "truncate"
+	OpAllocate OpKind = "allocate"
 	OpSync     OpKind = "sync"
 	OpRename   OpKind = "rename"
 	OpRemove   OpKind = "remove"
