@@ -99,10 +99,11 @@ type Send struct {
 	Message     Message
 }
 
-// Reply answers Request ReplyTo.
+// Reply answers Request ReplyTo. Prompt: it brings a voter records, and with them a commit its next fetch.
 type Reply struct {
 	ReplyTo uint64
 	Message Message
+	Prompt  bool
 }
 
 // Committed: every record below HighWatermark is committed; it only grows. Deliver to listeners, complete waiters.

@@ -16,6 +16,12 @@ type fetchInProgress struct {
 // maxParked bounds what a request may ask to wait.
 const maxParked = time.Minute
 
+// observerShare stretches the linger of many parked fetches to so much for each: 2,000 answers a second; maxObserversLinger bounds it.
+const (
+	observerShare      = 500 * time.Microsecond
+	maxObserversLinger = 250 * time.Millisecond
+)
+
 // handleFetch serves followers and observers. Its offset is the acknowledgement of everything below.
 func (q *Quorum) handleFetch(r Request, m *FetchRequest) {
 	if top := q.checkRequest(r, m.ClusterID); top != NoError {
@@ -83,6 +89,9 @@ func (q *Quorum) recordFetch(m *FetchRequest) {
 // serveFetch reads, answers or parks a fetch that is valid now.
 func (q *Quorum) serveFetch(f fetchInProgress, atOnce bool) {
 	switch {
+	case !atOnce && q.waitsForRound(&f):
+		q.leader.observersDue = true
+		q.park(f)
 	case f.fetch.FetchOffset < q.log.end:
 		q.readToken++
 		q.reads[q.readToken] = f
@@ -90,8 +99,20 @@ func (q *Quorum) serveFetch(f fetchInProgress, atOnce bool) {
 	case atOnce || q.hw > f.fetch.HighWatermark:
 		q.reply(f.request, q.fetchAnswer(f.request.Listener, NoError, NoError))
 	default:
-		q.parked = append(q.parked, f)
+		q.park(f)
 	}
+}
+
+// waitsForRound: an observer that has all that the last round of answers to observers brought waits for the next round, though there are
+// records for it. Else it would come back for each few of them under load.
+func (q *Quorum) waitsForRound(f *fetchInProgress) bool {
+	l := q.leader
+	return !f.voter && q.now < l.observersNext && f.fetch.FetchOffset >= l.observersAt && q.hasNews(f)
+}
+
+func (q *Quorum) park(f fetchInProgress) {
+	q.parked = append(q.parked, f)
+	q.parkedUntil = min(q.parkedUntil, f.deadline)
 }
 
 // onReadDone answers a fetch with its records, if it may still be answered so.
@@ -106,7 +127,7 @@ func (q *Quorum) onReadDone(ev ReadDone) {
 	}
 	resp := q.fetchAnswer(f.request.Listener, NoError, NoError)
 	resp.Data = ev.Data
-	q.reply(f.request, resp)
+	q.replyTo(f.request, resp, f.voter)
 }
 
 func (q *Quorum) fetchAnswer(listener string, top, err ErrorCode) *FetchResponse {
@@ -151,25 +172,35 @@ func (q *Quorum) wakeForNews() {
 	q.wakeObserversIfDue()
 }
 
+// After a quiet spell two rounds may follow each other: one brings the record, the next that it is committed.
+//
+// A linger is stretched where there are many of them, so that they cost the leader no more than so many answers a second: it is the same
+// for a hundred brokers and for a thousand, and they hear the news a little later.
 func (q *Quorum) wakeObserversIfDue() {
 	l := q.leader
 	if !l.observersDue || q.now < l.observersNext {
 		return
 	}
 	l.observersDue = false
+	l.observersAt = q.log.end
 	before := len(q.parked)
 	q.wake(q.hasNews)
-	if len(q.parked) < before {
-		l.observersNext = q.now + q.cfg.AppendLinger
+	if woken := before - len(q.parked); woken > 0 {
+		linger := max(q.cfg.AppendLinger, min(time.Duration(woken)*observerShare, maxObserversLinger))
+		l.observersNext = max(l.observersNext, q.now-linger) + linger
 	}
 }
 
 // expireParked answers fetches whose wait is over, with what is true now.
 func (q *Quorum) expireParked() {
-	if len(q.parked) == 0 {
+	if q.now < q.parkedUntil {
 		return
 	}
 	q.wake(func(f *fetchInProgress) bool { return f.deadline <= q.now })
+	q.parkedUntil = Never
+	for i := range q.parked {
+		q.parkedUntil = min(q.parkedUntil, q.parked[i].deadline)
+	}
 }
 
 // failParked answers all parked fetches once their server is a follower. Until then, after a resignation, they stay parked:

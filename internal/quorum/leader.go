@@ -19,6 +19,7 @@ type leaderState struct {
 
 	observersNext Instant // parked observers are not woken before
 	observersDue  bool    // and then they are
+	observersAt   Offset  // the log's end at their last round
 
 	handover         bool // no more writes: resign when a voter has everything, or at handoverDeadline
 	handoverDeadline Instant

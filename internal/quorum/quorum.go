@@ -35,11 +35,12 @@ type Quorum struct {
 	hw        Offset
 	committed Offset
 
-	out       outbox
-	conns     connections
-	parked    []fetchInProgress
-	reads     map[uint64]fetchInProgress
-	readToken uint64 // of reads and snapshotReads
+	out         outbox
+	conns       connections
+	parked      []fetchInProgress
+	parkedUntil Instant // no parked fetch's deadline is earlier
+	reads       map[uint64]fetchInProgress
+	readToken   uint64 // of reads and snapshotReads
 
 	snapshotReads map[uint64]snapshotRead
 	download      *download
@@ -187,11 +188,13 @@ func (q *Quorum) handleRequest(r Request) {
 	}
 }
 
-func (q *Quorum) reply(r Request, m Message) {
+func (q *Quorum) reply(r Request, m Message) { q.replyTo(r, m, false) }
+
+func (q *Quorum) replyTo(r Request, m Message, prompt bool) {
 	if resp, ok := m.(response); ok && leadsUnaware(r.Message, resp.Common().Leader) {
 		resp.Common().Leader.LeaderID, resp.Common().Endpoint = None, Node{ID: None}
 	}
-	q.out.emit(Reply{ReplyTo: r.ReplyTo, Message: m})
+	q.out.emit(Reply{ReplyTo: r.ReplyTo, Message: m, Prompt: prompt})
 }
 
 // poll does what is due now in the present role: timers, then requests to ready destinations. A change of role is
@@ -294,8 +297,8 @@ func (q *Quorum) nextDeadline() Instant {
 	for _, c := range q.conns.list {
 		soonest(c.until)
 	}
-	for i := range q.parked {
-		soonest(q.parked[i].deadline)
+	if len(q.parked) > 0 {
+		soonest(q.parkedUntil)
 	}
 	switch q.role {
 	case Unattached, Prospective, Candidate, Resigned:

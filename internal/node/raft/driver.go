@@ -113,6 +113,7 @@ func (d *Driver) loop(ctx context.Context) error {
 	clean := time.NewTicker(cleanInterval)
 	defer clean.Stop()
 	d.step(quorum.Start{})
+	d.publish()
 	for {
 		timer.Reset(d.untilNext())
 		select {
@@ -134,6 +135,7 @@ func (d *Driver) loop(ctx context.Context) error {
 			return nil
 		}
 		d.propose()
+		d.publish()
 	}
 }
 
@@ -180,11 +182,15 @@ func (d *Driver) step(ev quorum.Event) {
 		return
 	}
 	d.apply(d.q.Step(d.now(), ev))
-	for len(d.pending) > 0 && !d.dead {
-		next := d.pending[0]
-		d.pending = d.pending[1:]
-		d.apply(d.q.Step(d.now(), next))
+	for i := 0; i < len(d.pending) && !d.dead; i++ { // it grows meanwhile
+		d.apply(d.q.Step(d.now(), d.pending[i]))
 	}
+	clear(d.pending)
+	d.pending = d.pending[:0]
+}
+
+// publish shows the engine's state to other goroutines.
+func (d *Driver) publish() {
 	st := d.q.Status()
 	d.status.Store(&st)
 }

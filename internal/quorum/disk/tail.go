@@ -1,6 +1,8 @@
 package disk
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 
 	"github.com/kraft-dev/kraft-operator/internal/storage/record"
@@ -15,6 +17,7 @@ type tail struct {
 	mu     sync.Mutex
 	chunks []chunk // ascending and contiguous
 	bytes  int
+	last   answer // observers wake together and ask for the same
 }
 
 // chunk is what one append brought: whole batches, never changed.
@@ -23,10 +26,18 @@ type chunk struct {
 	data       []byte
 }
 
+// answer is what one read gave; it holds until the tail changes.
+type answer struct {
+	from, maxOffset int64
+	maxBytes        int
+	data            []byte // nil: none is kept
+}
+
 // add takes what was appended. An append larger than the bound leaves nothing behind, so that memory stays small.
 func (t *tail) add(base, next int64, data []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.last = answer{}
 	if n := len(t.chunks); n > 0 && t.chunks[n-1].next != base || len(data) > tailBytes {
 		t.chunks, t.bytes = nil, 0
 	}
@@ -35,21 +46,22 @@ func (t *tail) add(base, next int64, data []byte) {
 	}
 	t.chunks = append(t.chunks, chunk{base, next, data})
 	t.bytes += len(data)
+	if t.bytes <= tailBytes {
+		return
+	}
 	drop := 0
-	for t.bytes > tailBytes {
+	for t.bytes > tailBytes*7/8 && drop < len(t.chunks)-1 { // more than must be, so that moving the others is rare
 		t.bytes -= len(t.chunks[drop].data)
 		drop++
 	}
-	if drop > 0 {
-		t.chunks = append(t.chunks[:0:0], t.chunks[drop:]...)
-	}
+	t.chunks = slices.Delete(t.chunks, 0, drop)
 }
 
 // clear forgets everything: the log was cut or replaced.
 func (t *tail) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.chunks, t.bytes = nil, 0
+	t.chunks, t.bytes, t.last = nil, 0, answer{}
 }
 
 // read is [Disk.ReadCommitted] from memory; not ok where from isn't here. The bytes are not to be changed.
@@ -59,21 +71,34 @@ func (t *tail) read(from, maxOffset int64, maxBytes int) (data []byte, ok bool) 
 	if n := len(t.chunks); n == 0 || from < t.chunks[0].base || from >= t.chunks[n-1].next {
 		return nil, false
 	}
-	for _, c := range t.chunks {
-		if c.next <= from {
-			continue
-		}
+	if l := t.last; l.data != nil && l.from == from && l.maxOffset == maxOffset && l.maxBytes == maxBytes {
+		return l.data, true
+	}
+	at, _ := slices.BinarySearchFunc(t.chunks, from, func(c chunk, from int64) int { return cmp.Compare(c.next, from+1) })
+	for i, c := range t.chunks[at:] {
 		part, more := c.from(from, maxOffset, maxBytes-len(data), len(data) == 0)
-		if data == nil {
-			data = part[:len(part):len(part)] // appending copies
-		} else {
+		switch {
+		case data == nil && (!more || at+i+1 == len(t.chunks)):
+			data = part[:len(part):len(part)] // all of it in one chunk: not copied
+		case data == nil:
+			data = append(make([]byte, 0, t.room(at+i, maxBytes)), part...)
+		default:
 			data = append(data, part...)
 		}
 		if !more {
 			break
 		}
 	}
+	t.last = answer{from, maxOffset, maxBytes, data}
 	return data, true
+}
+
+// room is how much the chunks from the i-th on can give.
+func (t *tail) room(i, maxBytes int) (n int) {
+	for _, c := range t.chunks[i:] {
+		n += len(c.data)
+	}
+	return min(n, max(maxBytes, len(t.chunks[i].data)))
 }
 
 // from cuts out the batches from the one that holds from on, within the bounds; the first is given even where it is larger than left. more tells
