@@ -52,5 +52,9 @@ func (d *Driver) reply(e quorum.Reply) {
 		return
 	}
 	delete(d.requests, e.ReplyTo)
+	if e.Prompt {
+		r.ReplyPromptly(d.toWireResponse(r, e.Message))
+		return
+	}
 	r.Reply(d.toWireResponse(r, e.Message))
 }

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kraft-dev/kraft-operator/internal/node/trywrite"
 	"github.com/kraft-dev/kraft-operator/internal/node/wire"
 )
 
@@ -56,6 +58,8 @@ type conn struct {
 	wake     chan struct{}          // the writer's, of one
 
 	mu      sync.Mutex
+	writing bool             // somebody writes: the writer, or a call that was started
+	now     *trywrite.Writer // whose writing it is
 	lastID  int32
 	outbox  []*call // to be written, in order
 	pending []*call // to be answered, in order; those of outbox too
@@ -71,6 +75,7 @@ func newConn(c *Client, addr string, nc net.Conn) *conn {
 		room:     make(chan struct{}, c.cfg.MaxInFlight),
 		gone:     make(chan struct{}),
 		wake:     make(chan struct{}, 1),
+		now:      trywrite.New(nc),
 		lastUse:  time.Now(),
 	}
 }
@@ -144,7 +149,7 @@ func (cn *conn) call(ctx context.Context, req kmsg.Request) (kmsg.Response, erro
 		key: req.Key(), version: req.GetVersion(), done: make(chan struct{}),
 		frame: wire.AppendRequest(nil, &cn.c.cfg.ClientID, 0, req),
 	}
-	if !cn.enqueue(cl) {
+	if !cn.enqueue(cl, false) {
 		return nil, errStale
 	}
 	select {
@@ -196,7 +201,7 @@ func (cn *conn) start(req kmsg.Request, timeout time.Duration, then func(kmsg.Re
 		timer.Stop()
 		then(cn.outcome(cl, req))
 	}
-	if !cn.enqueue(cl) {
+	if !cn.enqueue(cl, true) {
 		timer.Stop()
 		return false
 	}
@@ -208,24 +213,65 @@ func (cn *conn) lost(api string, sent bool) error {
 	return &Error{Addr: cn.addr, API: api, Kind: causeKind(cause), Sent: sent, Err: cause}
 }
 
-// enqueue gives a call its correlation id and place; false if the connection is closed.
-func (cn *conn) enqueue(cl *call) bool {
+// enqueue gives a call its correlation id and place; false if the connection is closed. now: it is written from here, as far as the kernel takes
+// it at once and nothing is before it.
+func (cn *conn) enqueue(cl *call, now bool) bool {
 	cn.mu.Lock()
-	defer cn.mu.Unlock()
 	if cn.cause != nil {
+		cn.mu.Unlock()
 		return false
 	}
 	cn.lastID++
 	cl.id = cn.lastID
 	binary.BigEndian.PutUint32(cl.frame[8:], uint32(cl.id)) // after size, key and version
-	cn.outbox = append(cn.outbox, cl)
 	cn.pending = append(cn.pending, cl)
 	cn.lastUse = time.Now()
+	if !now || cn.writing || len(cn.outbox) > 0 {
+		cn.outbox = append(cn.outbox, cl)
+		cn.mu.Unlock()
+		cn.signal()
+		return true
+	}
+	cn.writing = true
+	cn.mu.Unlock()
+
+	cl.sent.Store(true)
+	n, _ := cn.now.Write(cl.frame) // an error is the writer's to meet: ending calls from here might come back to the caller
+	cn.mu.Lock()
+	cn.writing = false
+	if cl.frame = cl.frame[n:]; len(cl.frame) > 0 && cn.cause == nil {
+		cn.outbox = slices.Insert(cn.outbox, 0, cl)
+	}
+	more := len(cn.outbox) > 0
+	cn.mu.Unlock()
+	if more {
+		cn.signal()
+	}
+	return true
+}
+
+func (cn *conn) signal() {
 	select {
 	case cn.wake <- struct{}{}:
 	default:
 	}
-	return true
+}
+
+// takeOutbox makes the caller the one who writes what is to be written, until it says written; none while another one writes, who signals.
+func (cn *conn) takeOutbox() (batch []*call) {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	if cn.writing || len(cn.outbox) == 0 {
+		return nil
+	}
+	batch, cn.outbox, cn.writing = cn.outbox, nil, true
+	return batch
+}
+
+func (cn *conn) written() {
+	cn.mu.Lock()
+	cn.writing = false
+	cn.mu.Unlock()
 }
 
 // writeLoop writes what is in the outbox, all of it at once.
@@ -236,23 +282,21 @@ func (cn *conn) writeLoop() {
 		case <-cn.gone:
 			return
 		}
-		cn.mu.Lock()
-		batch := cn.outbox
-		cn.outbox = nil
-		cn.mu.Unlock()
+		batch := cn.takeOutbox()
+		if len(batch) == 0 {
+			continue
+		}
 		buffers := make(net.Buffers, 0, len(batch))
 		for _, cl := range batch {
 			cl.sent.Store(true)
 			buffers = append(buffers, cl.frame)
 			cl.frame = nil
 		}
-		if len(buffers) == 0 {
-			continue
-		}
 		err := cn.nc.SetWriteDeadline(time.Now().Add(cn.c.cfg.RequestTimeout))
 		if err == nil {
 			_, err = buffers.WriteTo(cn.nc)
 		}
+		cn.written()
 		if err != nil {
 			cn.close(err)
 			return

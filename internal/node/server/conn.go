@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kraft-dev/kraft-operator/internal/node/auth"
+	"github.com/kraft-dev/kraft-operator/internal/node/trywrite"
 	"github.com/kraft-dev/kraft-operator/internal/node/wire"
 )
 
@@ -27,8 +28,10 @@ type conn struct {
 	in   frameReader
 	info ConnInfo // the reader goroutine's
 
-	slots chan struct{} // one for each outstanding request
-	done  chan struct{} // closed by close
+	out   outgoing         // the writer's, whoever set writing
+	now   *trywrite.Writer // likewise
+	slots chan struct{}    // one for each outstanding request
+	done  chan struct{}    // closed by close
 
 	mu       sync.Mutex
 	settled  sync.Cond // queue or writing changed
@@ -47,6 +50,7 @@ func newConn(s *Server, l *listener, nc net.Conn, remote netip.AddrPort) *conn {
 			Principal: auth.Anonymous, RemoteAddr: remote,
 			ClientSoftwareName: unknownSoftware, ClientSoftwareVersion: unknownSoftware,
 		},
+		now:   trywrite.New(nc),
 		slots: make(chan struct{}, s.cfg.MaxInFlight),
 		done:  make(chan struct{}),
 	}

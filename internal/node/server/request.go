@@ -44,7 +44,8 @@ type Request struct {
 	// group member's metadata may be kept.
 	Raw []byte
 
-	sink sink
+	sink   sink
+	prompt bool
 }
 
 // RawReply is a response body that was encoded by the handler.
@@ -75,6 +76,13 @@ type sink interface {
 func (r *Request) Reply(resp kmsg.Response) {
 	resp.SetVersion(r.Version)
 	r.sink.reply(r, resp)
+}
+
+// ReplyPromptly is Reply by a goroutine that writes a small answer itself, as far as the kernel takes it at once. It costs that
+// goroutine a system call, and spares an answer for which somebody waits the turn of another one.
+func (r *Request) ReplyPromptly(resp kmsg.Response) {
+	r.prompt = true
+	r.Reply(resp)
 }
 
 // ReplyRaw answers with a body that is already encoded in the request's version.

@@ -3,8 +3,10 @@ package server
 import (
 	"io"
 	"net"
+	"slices"
 	"time"
 
+	"github.com/kraft-dev/kraft-operator/internal/node/trywrite"
 	"github.com/kraft-dev/kraft-operator/internal/node/wire"
 )
 
@@ -17,19 +19,70 @@ func (c *conn) offer(s *slot) {
 		return
 	}
 	s.ready = true
-	start := !c.writing && c.queue[0] == s
+	start, prompt := !c.writing && c.queue[0] == s, false
 	if start {
 		c.writing = true
+		if prompt = s.prompt && s.flatten(); prompt {
+			c.queue = slices.Delete(c.queue, 0, 1)
+		}
 	}
 	c.mu.Unlock()
-	if start {
+	if start && !(prompt && c.writeNow(s)) {
 		go c.write() // serve waits for it
 	}
 }
 
+// writeNow sends an answer that was taken off the queue from here, as far as the kernel takes it at once; false if there is more to write.
+func (c *conn) writeNow(s *slot) (done bool) {
+	n, err := c.now.Write(*s.head)
+	c.lis.metrics.sent.Add(float64(n))
+	rest := (*s.head)[n:]
+	if err != nil || len(rest) == 0 {
+		c.written(append(c.out.store[:0], s), err)
+		if err != nil {
+			c.close(closedNetwork, err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.isClosed:
+		if err == nil && len(rest) > 0 {
+			s.drop()
+			c.lis.metrics.inFlight.Dec()
+		}
+	case len(rest) > 0:
+		*s.head = rest
+		c.queue = slices.Insert(c.queue, 0, s)
+		return false
+	case len(c.queue) > 0 && c.queue[0].ready:
+		return false
+	}
+	c.writing = false
+	c.settled.Broadcast()
+	return true
+}
+
+// flatten moves the body of a small answer behind the head; false if it is silent, large, or part of it is in a file.
+func (s *slot) flatten() bool {
+	if s.silent || s.size > trywrite.Largest/2 {
+		return false
+	}
+	for i := range s.body {
+		if s.body[i].File != nil {
+			return false
+		}
+	}
+	for i := range s.body {
+		*s.head = append(*s.head, s.body[i].Bytes...)
+	}
+	s.body = nil
+	return true
+}
+
 // write sends ready answers in request order until the oldest request has none.
 func (c *conn) write() {
-	var w outgoing
+	w := &c.out
 	w.init(c)
 	for {
 		c.mu.Lock()
