@@ -27,7 +27,7 @@ type harness struct {
 }
 
 // toolWithin bounds a command line tool: a JVM takes a second or two to start, more on a busy machine.
-const toolWithin = time.Minute
+const toolWithin = 2 * time.Minute
 
 // Logging configurations of the JVMs: servers print everything from INFO, tools only what is wrong, to standard error.
 const (

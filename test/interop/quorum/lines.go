@@ -76,3 +76,18 @@ func parseLines(text string) *lines {
 	}
 	return l
 }
+
+// complaint is the last line of a node's present log that says what is wrong and that isn't known of quorums of Java nodes; "" if there is none.
+func (n *node) complaint() (last string) {
+	const most = 400
+	if n.proc == nil {
+		return ""
+	}
+	for line := range strings.Lines(tail(n.proc.log, 1<<20)) {
+		m := logLine.FindStringSubmatch(strings.TrimSpace(line))
+		if m != nil && n.w.h.allowed.seen[m[1]+" "+m[2]+" "+template(m[3])] == 0 || strings.Contains(line, "level=ERROR") {
+			last = strings.TrimSpace(line)
+		}
+	}
+	return last[:min(len(last), most)]
+}

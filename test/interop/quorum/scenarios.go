@@ -45,7 +45,8 @@ var scenarios = []scenario{
 		w.aborts(goKind)
 		w.aborts(javaKind)
 		w.check("a Java leader has written every type of record that Apache Kafka 4.3 writes, and every node has them", func() { w.requireEveryType(javaKind) })
-		w.check("every node's snapshot is what the log before it amounts to", w.requireTrueSnapshots)
+		w.check("every node's snapshot is what the log before it amounts to, record by record", w.requireTrueSnapshots)
+		w.beginFromSnapshots()
 		w.swaps()
 	}},
 	{name: "2 Go + 1 Java", ahead: true, kinds: []kind{goKind, goKind, javaKind}, then: func(w *world) {

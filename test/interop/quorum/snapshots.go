@@ -28,12 +28,17 @@ func newestSnapshot(n *node) string {
 	return filepath.Base(files[len(files)-1])
 }
 
-// requireSameSnapshot: a node's log begins at a snapshot that is byte for byte the other's.
-func (w *world) requireSameSnapshot(n, of *node) {
+// logStart is the offset that a node's log begins at, as its file's name has it.
+func (n *node) logStart() string {
 	segments, err := filepath.Glob(filepath.Join(n.metadataLog(), "*.log"))
 	need(err, "the log of %s", n)
-	slices.Sort(segments)
-	start := strings.TrimSuffix(filepath.Base(segments[0]), ".log")
+	want(len(segments) > 0, "%s has no log", n)
+	return strings.TrimSuffix(filepath.Base(slices.Min(segments)), ".log")
+}
+
+// requireSameSnapshot: a node's log begins at a snapshot that is byte for byte the other's.
+func (w *world) requireSameSnapshot(n, of *node) {
+	start := n.logStart()
 	want(start != "00000000000000000000", "%s has fetched the log from offset 0", n)
 	files, err := filepath.Glob(filepath.Join(n.metadataLog(), start+"-*.checkpoint"))
 	need(err, "the snapshots of %s", n)
@@ -67,23 +72,54 @@ func (w *world) hasSnapshotBehind(n *node, offset int64) (name string, end int64
 	return name, end
 }
 
-// requireTrueSnapshots waits until every voter has made a snapshot of what is committed now, and compares the records in it with those of the
-// image that our own replay makes of a log from its first record to the snapshot's offset.
+// requireTrueSnapshots is requireTrueSnapshot for every voter.
 func (w *world) requireTrueSnapshots() {
-	s := w.caughtUp()
 	for _, n := range w.voters {
-		name, end := w.hasSnapshotBehind(n, s.highWatermark)
-		inFile, err := described(snapshotRecords(filepath.Join(n.metadataLog(), name)))
-		need(err, "%s of %s", name, n)
-		inLog, err := described(s.leader.replayed(end))
-		need(err, "the log of %s", s.leader)
-		for _, r := range inFile {
-			want(slices.Contains(inLog, r), "%s of %s has %s, which the log doesn't amount to", name, n, r)
-		}
-		for _, r := range inLog {
-			want(slices.Contains(inFile, r), "%s of %s lacks %s", name, n, r)
-		}
+		w.requireTrueSnapshot(n)
 	}
+}
+
+// requireTrueSnapshot waits until a node has made a snapshot of what is committed now, and compares the records in it with those of the image
+// that our own replay makes of the leader's log from its first record to the snapshot's offset.
+func (w *world) requireTrueSnapshot(n *node) {
+	s := w.caughtUp()
+	name, end := w.hasSnapshotBehind(n, s.highWatermark)
+	inFile, err := described(snapshotRecords(filepath.Join(n.metadataLog(), name)))
+	need(err, "%s of %s", name, n)
+	inLog, err := described(s.leader.replayed(end))
+	need(err, "the log of %s", s.leader)
+	for _, r := range inFile {
+		want(slices.Contains(inLog, r), "%s of %s has %s, which the log doesn't amount to", name, n, r)
+	}
+	for _, r := range inLog {
+		want(slices.Contains(inFile, r), "%s of %s lacks %s", name, n, r)
+	}
+}
+
+// beginFromSnapshots lets an observer of each kind begin with a snapshot of the other kind's leader, and make one itself.
+func (w *world) beginFromSnapshots() {
+	var all []*node
+	for _, k := range []kind{goKind, javaKind} {
+		w.check(fmt.Sprintf("a %s observer begins with a %s leader's snapshot, which has every kind of record", k, k.other()), func() {
+			w.lead(k.other())
+			n := w.newNode(int32(30+int(k)), k)
+			n.joins = true
+			n.format()
+			all, w.brokers = append(all, n), append(w.brokers, n)
+			n.start()
+			w.caughtUp()
+			want(n.logStart() != "00000000000000000000", "%s has fetched the log from offset 0", n)
+		})
+	}
+	for _, n := range all {
+		w.check(fmt.Sprintf("the %s observer's own next snapshot is what the log from its first record on amounts to", n.kind), func() { w.requireTrueSnapshot(n) })
+	}
+	w.check("both observers stop in order", func() {
+		for _, n := range all {
+			n.stop()
+		}
+	})
+	w.brokers, w.gone = slices.DeleteFunc(w.brokers, func(n *node) bool { return slices.Contains(all, n) }), append(w.gone, all...)
 }
 
 // described puts records into words, with all their fields. What Kafka keeps in maps has no order.

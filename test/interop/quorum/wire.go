@@ -12,7 +12,7 @@ import (
 )
 
 // answerWithin bounds one request with its connection.
-const answerWithin = 5 * time.Second
+const answerWithin = 15 * time.Second
 
 // maxAnswer bounds a response's size in bytes.
 const maxAnswer = 64 << 20

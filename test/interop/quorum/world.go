@@ -21,8 +21,8 @@ const metadataTopic = "__cluster_metadata"
 // electsWithin bounds an election, and a start: a JVM of a busy machine may need half a minute. Only a failure waits for it.
 const electsWithin = 2 * time.Minute
 
-// succeedsWithin is how long after an orderly stop somebody leads: two rounds of elections.
-const succeedsWithin = 5 * time.Second
+// succeedsWithin is how long after an orderly stop somebody leads: some rounds of elections on a busy machine.
+const succeedsWithin = 10 * time.Second
 
 // world is one quorum with its observers.
 type world struct {
@@ -102,6 +102,11 @@ func (w *world) end() {
 func (w *world) check(name string, f func()) bool {
 	ok := w.h.check(w.name+": "+name, f)
 	if !ok {
+		for _, n := range w.all() {
+			if line := n.complaint(); line != "" {
+				fmt.Fprintf(w.h.out, "      the last complaint of %s: %s\n", n, line)
+			}
+		}
 		_ = try(w.repair)
 	}
 	return ok
