@@ -52,8 +52,7 @@ func (s *scope) holdBack(last *v1alpha1.KRaftClusterSpec) {
 	}
 	if s.spec.Brokers != nil {
 		if n := int32(len(s.pool(poolBrokers).NodeIDs)); s.spec.Brokers.Replicas < n {
-			s.hold("spec.brokers.replicas", "BrokersHoldReplicas", "brokers may hold replicas that would be lost: %d stay; put back %d", n, n)
-			s.spec.Brokers.Replicas = n
+			s.spec.Brokers.Replicas = n // until mindBrokers has taken them out
 		}
 	}
 	if err := s.checkSettings(); err != nil {

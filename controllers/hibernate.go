@@ -155,7 +155,7 @@ func (r *Reconciler) hibernated(s *scope) (ctrl.Result, error) {
 // woken ends a hibernation: every StatefulSet asks for its pod, and the quorum has a leader.
 func (r *Reconciler) woken(s *scope) (ctrl.Result, error) {
 	st := &s.cluster.Status
-	down := slices.ContainsFunc(s.nodes, func(n *node) bool { return asleep(s.sets[n.name]) })
+	down := slices.ContainsFunc(s.nodes, func(n *node) bool { return asleep(s.sets[n.name]) && !n.leaving })
 	if st.Hibernation == nil || down || s.quorum == nil || s.quorum.Leader < 0 {
 		return ctrl.Result{}, nil
 	}

@@ -109,6 +109,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		r.hibernate,
 		r.applySettings,
 		r.changeVoters,
+		r.mindBrokers,
 		r.rollOne,
 		r.tidy,
 	)

@@ -59,6 +59,7 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 	}
 	r.ask(ctx, s, maxAge)
 	r.watchVoters(s)
+	r.watchBrokers(s)
 	if s.cluster.Spec.Paused {
 		return ctrl.Result{RequeueAfter: steadily}, nil
 	}
@@ -182,7 +183,7 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 	case live.Spec.Template.Annotations[annotationTemplateHash] == n.want.Spec.Template.Annotations[annotationTemplateHash]:
 		return r.ensure(ctx, n.want.DeepCopy())
 	default:
-		return r.keepRunning(ctx, live)
+		return r.keepRunning(ctx, live, *n.want.Spec.Replicas)
 	}
 }
 
@@ -210,12 +211,12 @@ func (r *Reconciler) makeStatefulSet(ctx context.Context, s *scope, n *node) err
 }
 
 // keepRunning puts right what a hand may have changed on a StatefulSet whose template waits for its turn.
-func (r *Reconciler) keepRunning(ctx context.Context, live *appsv1.StatefulSet) error {
-	if ptr.Deref(live.Spec.Replicas, 1) == 1 && live.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
+func (r *Reconciler) keepRunning(ctx context.Context, live *appsv1.StatefulSet, replicas int32) error {
+	if ptr.Deref(live.Spec.Replicas, 1) == replicas && live.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
 		return nil
 	}
 	mended := live.DeepCopy()
-	mended.Spec.Replicas = ptr.To(int32(1))
+	mended.Spec.Replicas = ptr.To(replicas)
 	mended.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
 	return r.Patch(ctx, mended, client.MergeFrom(live), client.FieldOwner(fieldManager))
 }

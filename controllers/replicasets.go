@@ -29,8 +29,11 @@ func (r *replicaSets) add(p admin.Partition) {
 		i = len(r.list)
 		r.at[string(key)] = i
 		r.list = append(r.list, plan.ReplicaSet{
-			Replicas: replicas, ISR: isr, MinISR: p.MinISR, Example: fmt.Sprintf("%s-%d", p.Topic, p.Partition),
+			Replicas: replicas, ISR: isr, MinISR: p.MinISR,
 		})
 	}
-	r.list[i].Count++
+	set := &r.list[i]
+	if set.Count++; len(set.Examples) < plan.Examples {
+		set.Examples = append(set.Examples, fmt.Sprintf("%s-%d", p.Topic, p.Partition))
+	}
 }

@@ -40,8 +40,9 @@ type scope struct {
 
 	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener
 
-	roll   plan.RollStep
-	voters plan.VoterStep
+	roll    plan.RollStep
+	voters  plan.VoterStep
+	brokers plan.BrokerStep
 	// settingsWait says what settings that aren't in force yet wait for; "" when all are.
 	settingsWait string
 	refused      string // why the claims aren't taken; everything waits
@@ -52,6 +53,7 @@ type node struct {
 	cluster, name, pool string
 	id                  int32
 	controller, broker  bool
+	leaving             bool // it is being taken out: no pod
 	storage             v1alpha1.VolumeSpec
 	resources           v1alpha1.ResourcesSpec
 	template            v1alpha1.PodTemplate
@@ -147,6 +149,7 @@ func (s *scope) makeNodes() {
 	if b := s.spec.Brokers; b != nil {
 		for _, id := range s.pool(poolBrokers).NodeIDs {
 			add(id, poolBrokers, false, true, b.Storage, b.Resources, b.Template)
+			s.nodes[len(s.nodes)-1].leaving = slices.Contains(s.pool(poolBrokers).Leaving, id)
 		}
 	}
 }
@@ -159,12 +162,13 @@ func (s *scope) snapshot() plan.Snapshot {
 	if d := st.Doing; d != nil && d.Pod != "" && d.Node != nil {
 		snap.Restarting = *d.Node
 	}
+	snap.Lost = lostBrokers(st.LostBrokers)
 	snap.Batch, snap.MaxUnavailable = recordedBatch(st.Doing), s.maxUnavailable()
 	if q := s.written.Quorum; q != nil {
 		snap.LastAnswer = q.ObservedTime.Time
 	}
 	for _, n := range s.nodes {
-		pn := plan.Node{ID: n.id, Name: n.name, Controller: n.controller, Broker: n.broker}
+		pn := plan.Node{ID: n.id, Name: n.name, Controller: n.controller, Broker: n.broker, Leaving: n.leaving}
 		if n.want != nil {
 			pn.Want = n.want.Spec.Template.Annotations[annotationTemplateHash]
 		}

@@ -205,10 +205,18 @@ func (s *scope) release(field string) {
 	}
 }
 
+// releaseFor is release of one reason.
+func (s *scope) releaseFor(field, reason string) {
+	if slices.ContainsFunc(s.cluster.Status.HeldBack, func(h v1alpha1.HeldBack) bool { return h.Field == field && h.Reason == reason }) {
+		s.release(field)
+	}
+}
+
 // keepLate carries over what later steps have held back: they say themselves when it is over.
 func (s *scope) keepLate() {
 	for _, h := range s.written.HeldBack {
-		if h.Field == heldSettings {
+		fewer := s.cluster.Spec.Brokers != nil && int(s.cluster.Spec.Brokers.Replicas) < len(s.pool(poolBrokers).NodeIDs)
+		if h.Field == heldSettings || h.Field == fieldBrokers && h.Reason == reasonHoldReplica && fewer {
 			s.hold(h.Field, h.Reason, "%s", h.Message)
 		}
 	}

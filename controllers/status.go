@@ -38,7 +38,8 @@ func (s *scope) report(err error) {
 		s.reportPools()
 		s.reportListeners()
 		s.reportQuorum()
-		if err == nil && len(st.HeldBack) == 0 && s.refused == "" {
+		surplus := s.cluster.Spec.Brokers != nil && int(s.cluster.Spec.Brokers.Replicas) < len(s.pool(poolBrokers).NodeIDs)
+		if err == nil && len(st.HeldBack) == 0 && s.refused == "" && !surplus {
 			st.AcceptedGeneration = s.cluster.Generation
 		}
 	}
@@ -85,6 +86,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "ApplyingSettings", message: "settings of spec.config that need no restart wait for " + s.settingsWait}
 	case s.voters.Do != plan.VotersDone:
 		return verdict{reason: "ChangingVoters", message: s.votersMessage()}
+	case s.brokers.Do != plan.BrokersDone && s.brokers.Do != plan.BrokersHeld:
+		return verdict{reason: "ChangingBrokers", message: s.brokersMessage()}
 	case s.notUp() != "":
 		return verdict{reason: "NodesNotReady", message: s.notUp()}
 	case s.shownQuorum == nil || s.shownQuorum.Leader < 0:
@@ -149,7 +152,7 @@ func count(n int, noun string) string {
 func (s *scope) notUp() string {
 	var names []string
 	for _, n := range s.snapshot().Nodes {
-		if !n.Up() {
+		if !n.Up() && !n.Leaving {
 			names = append(names, n.Name)
 		}
 	}

@@ -199,7 +199,7 @@ func (s *scope) statefulSet(n *node, configMapName string) *appsv1.StatefulSet {
 			OwnerReferences: []metav1.OwnerReference{ownerOf(s.cluster)},
 		},
 		Spec: appsv1.StatefulSetSpec{
-			Replicas:             ptr.To(int32(1)),
+			Replicas:             ptr.To(n.replicas()),
 			ServiceName:          headlessName(n.cluster),
 			PodManagementPolicy:  appsv1.ParallelPodManagement,
 			UpdateStrategy:       appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},
@@ -208,6 +208,14 @@ func (s *scope) statefulSet(n *node, configMapName string) *appsv1.StatefulSet {
 			Template:             template,
 		},
 	}
+}
+
+// replicas is 1 pod, or none of a node that is being taken out.
+func (n *node) replicas() int32 {
+	if n.leaving {
+		return 0
+	}
+	return 1
 }
 
 // claim is a node's disk. It outlives the StatefulSet, and with the policy Retain the KRaftCluster.

@@ -190,7 +190,7 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
 	return ctrl.Result{RequeueAfter: shortly}, nil
 }
 
-// removeLeft deletes StatefulSets of controllers that have left their pool, and marks their claims: a cluster that is
+// removeLeft deletes StatefulSets of nodes that have left their pool, and marks their claims: a cluster that is
 // made again over its claims does without them.
 func (r *Reconciler) removeLeft(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if !s.cluster.Status.Formed || s.quorum == nil || s.quorum.Leader < 0 {
@@ -198,7 +198,13 @@ func (r *Reconciler) removeLeft(ctx context.Context, s *scope) (ctrl.Result, err
 	}
 	left := func(labels map[string]string) bool {
 		id, err := strconv.ParseInt(labels[labelNodeID], 10, 32)
-		return err == nil && labels[labelPool] == poolControllers && s.node(int32(id)) == nil && !s.quorum.Voter(int32(id))
+		switch {
+		case err != nil || s.node(int32(id)) != nil:
+			return false
+		case labels[labelPool] == poolControllers:
+			return !s.quorum.Voter(int32(id))
+		}
+		return labels[labelPool] == poolBrokers && s.spec.Brokers != nil && !slices.Contains(s.pool(poolBrokers).NodeIDs, int32(id))
 	}
 	for _, claim := range s.claims {
 		if !left(claim.Labels) || claim.Annotations[annotationLeft] == "true" || claim.DeletionTimestamp != nil {

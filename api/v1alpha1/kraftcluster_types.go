@@ -187,10 +187,19 @@ type ControllersSpec struct {
 // +kubebuilder:validation:XValidation:rule="self.replicas >= 1",message="spec.brokers.replicas: use 1 or more; to stop everything and keep the data set spec.hibernated"
 // +kubebuilder:validation:XValidation:rule="self.replicas <= 1000",message="spec.brokers.replicas: the pool has node ids 1000 to 1999: use at most 1000"
 type BrokersSpec struct {
-	// Replicas is the number of brokers; kubectl scale changes it.
+	// Replicas is the number of brokers; kubectl scale changes it. Fewer: the highest ids leave, once they hold no
+	// replicas.
 	// +kubebuilder:default=3
 	// +optional
 	Replicas int32 `json:"replicas,omitzero"`
+
+	// ReplaceAfter is how long a broker may be lost (fenced, and its pod not running) before a broker of a new id takes
+	// its place; its claim is kept, and its partitions remain to be moved. Unset: never. The clock doesn't run while the
+	// cluster is paused or hibernated, restarts that node or has no leader.
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^([0-9]+(\\\\.[0-9]+)?(s|m|h))+$') && duration(self) >= duration('10s')",message="must be a duration of 10s or more, such as 5m or 1h"
+	// +optional
+	ReplaceAfter string `json:"replaceAfter,omitempty"`
 
 	// Storage of each broker's log directory.
 	// +required

@@ -114,6 +114,12 @@ type KRaftClusterStatus struct {
 	// +optional
 	Hibernation *HibernationStatus `json:"hibernation,omitempty"`
 
+	// LostBrokers are brokers that are fenced and don't run, while spec.brokers.replaceAfter is set, and those that have
+	// been replaced while partitions still name them.
+	// +listType=atomic
+	// +optional
+	LostBrokers []LostBroker `json:"lostBrokers,omitempty"`
+
 	// NextCommand is worth trying next.
 	// +optional
 	NextCommand string `json:"nextCommand,omitempty"`
@@ -149,6 +155,10 @@ type PoolStatus struct {
 	// +listType=atomic
 	// +optional
 	NodeIDs []int32 `json:"nodeIDs,omitempty"`
+	// Leaving are nodes that are being taken out: they hold nothing, and are stopped.
+	// +listType=atomic
+	// +optional
+	Leaving []int32 `json:"leaving,omitempty"`
 	// Ready nodes of the pool.
 	Ready int32 `json:"ready"`
 	// Updated nodes run the template of the spec.
@@ -241,6 +251,24 @@ type GoneVoter struct {
 	DirectoryID string `json:"directoryID"`
 	// Since is when the operator first saw it so. The clock begins anew after a time without a leader.
 	Since metav1.Time `json:"since"`
+}
+
+// LostBroker is a broker that is fenced and doesn't run.
+type LostBroker struct {
+	// ID is the node id.
+	ID int32 `json:"id"`
+	// Since is when the operator first saw it so; spec.brokers.replaceAfter counts from there.
+	Since metav1.Time `json:"since"`
+	// Replaced: another id has taken its place. Its claim is kept.
+	// +optional
+	Replaced bool `json:"replaced,omitempty"`
+	// Partitions still name it among their replicas: so many remain to be moved. Counted once it is replaced.
+	// +optional
+	Partitions int32 `json:"partitions,omitempty"`
+	// Examples of those partitions, at most 5.
+	// +listType=atomic
+	// +optional
+	Examples []string `json:"examples,omitempty"`
 }
 
 // HeldBack is a part of the spec that isn't carried out.

@@ -48,6 +48,7 @@ const (
 //
 // The others' templates stay as they are, so a pod evicted meanwhile comes back as it was.
 func Roll(s Snapshot) RollStep {
+	s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n Node) bool { return n.Leaving }) // it holds nothing
 	var stale []Node
 	for _, n := range s.Nodes {
 		if n.Stale() {

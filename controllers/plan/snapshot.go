@@ -22,6 +22,8 @@ type Snapshot struct {
 
 	// Gone are the voters that don't keep up; see Clock.
 	Gone []GoneVoter
+	// Lost are the brokers that are fenced and don't run; see ClockBrokers.
+	Lost []LostBroker
 	// Pending is the last change of the voters, until it is seen in force or given up.
 	Pending *VoterChange
 	// Restarting is the node that a roll has taken down last; -1 none.
@@ -43,6 +45,7 @@ type Node struct {
 	Zone               string // "" not known
 	Want               string // hash of the template the spec asks for
 	Has                string // hash of the StatefulSet's template; "" while there is none
+	Leaving            bool   // recorded: it is being taken out
 	Stopped            bool   // its StatefulSet asks for no pod, or there is none
 	Pod                *Pod   // nil while there is none
 }

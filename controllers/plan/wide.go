@@ -16,8 +16,8 @@ const CatchingUp = time.Minute
 type ReplicaSet struct {
 	Replicas, ISR []int32
 	MinISR        int
-	Count         int    // of such partitions
-	Example       string // one of them
+	Count         int      // of such partitions
+	Examples      []string // of those, at most Examples; one at least
 }
 
 // BatchPod is a pod that a recorded batch may take down.
@@ -175,7 +175,7 @@ func (s Snapshot) behind() string {
 	for _, set := range s.Partitions.Sets {
 		if slices.ContainsFunc(set.Replicas, func(id int32) bool { return up[id] && !slices.Contains(set.ISR, id) }) {
 			count += set.Count
-			example = set.Example
+			example = set.Examples[0]
 		}
 	}
 	if count == 0 {

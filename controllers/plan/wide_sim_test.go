@@ -60,7 +60,7 @@ func newRacks(seed uint64, brokers, zones, partitions int, aware bool) *racks {
 				replicas = append(replicas, 1000+id)
 			}
 		}
-		w.partitions = append(w.partitions, ReplicaSet{Replicas: replicas, MinISR: 2, Count: 1, Example: fmt.Sprintf("t-%d", p)})
+		w.partitions = append(w.partitions, ReplicaSet{Replicas: replicas, MinISR: 2, Count: 1, Examples: []string{fmt.Sprintf("t-%d", p)}})
 	}
 	return w
 }
@@ -222,7 +222,7 @@ func (w *racks) check(t *testing.T) {
 				here++
 			}
 		}
-		require.GreaterOrEqual(t, here, p.MinISR, "%s on %v is short:\n%s", p.Example, p.Replicas, strings.Join(w.log, "\n"))
+		require.GreaterOrEqual(t, here, p.MinISR, "%s on %v is short:\n%s", p.Examples, p.Replicas, strings.Join(w.log, "\n"))
 	}
 }
 

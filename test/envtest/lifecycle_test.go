@@ -169,7 +169,7 @@ func TestAClusterThatCouldntStartIsMended(t *testing.T) {
 	w.await("demo", "Ready after mending", is("Ready", "True"))
 }
 
-// TestBrokersJoinAndNobodyIsRolled also covers the scale subresource, and that the way back is refused.
+// TestBrokersJoinAndNobodyIsRolled also covers the scale subresource, and that the way back is refused while the last one holds replicas.
 func TestBrokersJoinAndNobodyIsRolled(t *testing.T) {
 	w := newWorld(t)
 	w.apply(base)
@@ -186,6 +186,7 @@ func TestBrokersJoinAndNobodyIsRolled(t *testing.T) {
 	for name, uid := range before {
 		require.Equal(t, uid, after[name], "%s was rolled", name)
 	}
+	w.hold(1004, true)
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Brokers.Replicas = 3 })
 	c = w.await("demo", "held back", is("Stalled", "True"))
 	require.Equal(t, "spec.brokers.replicas", c.Status.HeldBack[0].Field)

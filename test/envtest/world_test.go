@@ -55,6 +55,7 @@ type world struct {
 	downMax int // most pods of this world that were down at once after all had been up
 	wasUp   bool
 
+	keep         bool              // pods outlive their StatefulSet's replicas, for now
 	stopped      []string          // pods that ended with their StatefulSet's replicas, in that order
 	dynamic      map[string]string // the cluster's dynamic defaults
 	altered      []string          // changes of those, in order
@@ -166,6 +167,9 @@ func (w *world) runPod(ctx context.Context, set *appsv1.StatefulSet, pod *corev1
 	if set.Status.ObservedGeneration < set.Generation {
 		set.Status.ObservedGeneration = set.Generation
 		return false, kube.Status().Update(ctx, set)
+	}
+	if *set.Spec.Replicas == 0 && pod != nil && w.keep {
+		return true, nil
 	}
 	if *set.Spec.Replicas == 0 {
 		return false, w.stopPod(ctx, pod)
