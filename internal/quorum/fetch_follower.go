@@ -5,6 +5,9 @@ import "fmt"
 // pollFetch sends the next fetch: one at a time over all destinations, and only once everything it acknowledges is on
 // disk (a replica that can never vote need not wait).
 func (q *Quorum) pollFetch() {
+	if q.role == Follower && !q.damaged.mayAsk(q.election.LeaderID, q.now) {
+		return
+	}
 	if q.conns.fetching() || q.download != nil && q.pollDownload() || q.mustFlush() && q.log.flushed < q.log.end && planted != fetchBeforeFlush {
 		return
 	}

@@ -6,6 +6,7 @@ import "fmt"
 // that can't be taken back, so the node waits for it and meanwhile only votes.
 type download struct {
 	id       OffsetAndEpoch
+	from     NodeID
 	size     int64 // as the first answer said; 0 before
 	position int64 // bytes written
 	token    uint64
@@ -34,8 +35,11 @@ func (q *Quorum) redirected(id OffsetAndEpoch) bool {
 			q.election.LeaderID, q.election.Epoch, id, q.log.end, q.log.lastEpoch())
 		return false
 	}
+	if q.waitsForSnapshot(id) {
+		return true
+	}
 	q.note(NoteInfo, "fetching snapshot %s from leader %d: the log ends at %d, epoch %d", id, q.election.LeaderID, q.log.end, q.log.lastEpoch())
-	q.download = &download{id: id}
+	q.download = &download{id: id, from: q.election.LeaderID}
 	return true
 }
 
@@ -70,7 +74,7 @@ func (q *Quorum) handleFetchSnapshotResponse(req *FetchSnapshotRequest, resp *Fe
 		return false
 	}
 	if problem := d.check(req, resp); problem != "" {
-		q.note(NoteError, "leader %d was asked for snapshot %s from byte %d: %s", q.election.LeaderID, d.id, d.position, problem)
+		q.downloadDamaged(NoteError, q.election.LeaderID, d.id, fmt.Sprintf("asked from byte %d, %s", d.position, problem))
 		q.abandonDownload()
 		return false
 	}
@@ -120,18 +124,16 @@ func (q *Quorum) onSnapshotInstalled(ev SnapshotInstalled) {
 	if !q.installing() || ev.Token != q.download.token {
 		return
 	}
-	id := q.download.id
+	id, from := q.download.id, q.download.from
 	q.download = nil
 	if q.role == Follower && !q.follower.leaderResigned {
 		q.follower.fetchDeadline = q.now + q.cfg.FetchTimeout // this disk took the time, not the leader
 	}
 	if !ev.OK {
-		q.note(NoteWarn, "snapshot %s was damaged on its way: to be fetched again", id)
-		if leader, ok := q.leaderNode(); ok {
-			q.conns.hold(leader, q.now+q.cfg.FetchTimeout/2)
-		}
+		q.downloadDamaged(NoteWarn, from, id, "it is damaged")
 		return
 	}
+	q.damaged = damagedSnapshot{leader: None}
 	q.log.restartAt(SnapshotInfo{ID: id, Size: ev.Size})
 	if planted != installKeepsVoters {
 		q.history = newHistory(q.cfg.StaticVoters, ev.Control)

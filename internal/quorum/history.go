@@ -91,17 +91,20 @@ func (h *history) fromBootstrap() bool {
 	return n > 0 && h.voters[n-1].offset < 0
 }
 
-// leftPair reports a set of one voter, not known to be committed, after a set of two that had key.
-func (h *history) leftPair(key ReplicaKey, hw Offset) bool {
+// leaving reports that the set in force, not known to be committed, follows one that had key, and has it no more.
+func (h *history) leaving(key ReplicaKey, committed Offset) bool {
 	n := len(h.voters)
-	if n == 0 || h.voters[n-1].set.Len() != 1 || h.voters[n-1].offset < hw {
+	if n == 0 || h.voters[n-1].set.Contains(key) || h.voters[n-1].offset < committed {
 		return false
 	}
 	before := h.static
 	if n > 1 {
 		before = h.voters[n-2].set
 	}
-	return before.Len() == 2 && before.Contains(key)
+	if planted == onlyPairsLeave && before.Len() != 2 {
+		return false
+	}
+	return before.Contains(key)
 }
 
 // votersOffset is where the record of the set in force stands: -1 for the 0-0 checkpoint; false for static voters.

@@ -53,6 +53,7 @@ const (
 	installKeepsVoters
 	installKeepsEpochs
 	startNotMovedUp
+	damagedAtOnce
 
 	// Voter changes.
 	membersOnly
@@ -64,6 +65,7 @@ const (
 	votedOutLeads
 	changeAnsweredEarly
 	diskIgnored
+	onlyPairsLeave
 	oneIDTwice
 	updateTakesKey
 	moveUntold

@@ -110,6 +110,8 @@ var mutants = [mutations]Mutant{
 		"A snapshot is installed without the voters it names."},
 	installKeepsEpochs: {"install-keeps-epochs", "snapshot download",
 		"A snapshot is installed and the epoch cache is kept."},
+	damagedAtOnce: {"damaged-at-once", "snapshot download",
+		"A snapshot that arrived damaged is fetched again at once, and so for ever where the leader's copy is."},
 	startNotMovedUp: {"start-not-moved-up", "log start after restart",
 		"A log whose old segments came back with a crash begins where its epoch cache says nothing."},
 
@@ -131,6 +133,8 @@ var mutants = [mutations]Mutant{
 		"An added voter is acknowledged before that is committed."},
 	diskIgnored: {"disk-ignored", "voter not in its own set",
 		"A node with a new disk takes itself for the voter that had its id."},
+	onlyPairsLeave: {"only-pairs-leave", "uncommitted voter set",
+		"A voter with the only record of its own removal never campaigns, though the others can't elect anyone without it."},
 	oneIDTwice: {"one-id-twice", "two keys of one id",
 		"A voter is added whose id another voter has, and takes its place."},
 	updateTakesKey: {"update-takes-key", "UpdateRaftVoter",

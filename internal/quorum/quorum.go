@@ -45,6 +45,7 @@ type Quorum struct {
 	snapshotReads map[uint64]snapshotRead
 	download      *download
 	installToken  uint64
+	damaged       damagedSnapshot
 	reported      LeaderAndEpoch // last LeaderChanged
 
 	detour map[NodeID]bool // routes.go: take the route, the recorded address failed last
@@ -80,6 +81,7 @@ func New(cfg Config, persisted *ElectionState, log LogState, seed uint64) (*Quor
 		reads:         map[uint64]fetchInProgress{},
 		snapshotReads: map[uint64]snapshotRead{},
 		reported:      LeaderAndEpoch{LeaderID: None},
+		damaged:       damagedSnapshot{leader: None},
 
 		electionDeadline: Never,
 	}
@@ -276,12 +278,13 @@ func (q *Quorum) isVoter() bool {
 	return !q.replacing && q.voters().Contains(q.local)
 }
 
-// mayElect reports whether this replica may campaign: as a voter, or as the other one of two voters whose own removal is
-// not known to be committed. The one that is left votes by the old set, if the record has not reached it, and this log
-// is the longer: neither could ever be elected, if this one didn't campaign for the new set's vote, not counting its own. Once
-// elected it commits the record and hands over (votedOut). With more voters the rest can do without.
+// mayElect reports whether this replica may campaign: as a voter, or as one whose own removal is not known to be committed. The
+// others still vote by the old set, if the record has not reached them, and this log is the longer: where they need this
+// one's vote, for there were two voters or because another's disk is gone, none of them could ever be elected. So it campaigns for
+// the votes of the new set, not counting its own, as Raft has it (Ongaro's dissertation, 4.2.2). Once elected it commits the
+// record and hands over (votedOut). Pre-votes keep it from deposing anyone.
 func (q *Quorum) mayElect() bool {
-	return q.isVoter() || !q.replacing && q.history.leftPair(q.local, q.hw)
+	return q.isVoter() || !q.replacing && q.history.leaving(q.local, q.committedFloor())
 }
 
 func (q *Quorum) soleVoter() bool { return q.isVoter() && q.voters().Len() == 1 }
@@ -305,6 +308,9 @@ func (q *Quorum) nextDeadline() Instant {
 		soonest(q.electionDeadline)
 	case Follower:
 		soonest(q.follower.fetchDeadline)
+		if q.damaged.leader == q.election.LeaderID {
+			soonest(q.damaged.askAt)
+		}
 		if q.follower.earlyAt > 0 && q.mayElect() {
 			soonest(q.follower.earlyAt)
 		}
@@ -339,7 +345,7 @@ func (q *Quorum) Status() Status {
 	s := Status{
 		Role: q.role, LeaderID: q.election.LeaderID, Epoch: q.election.Epoch, Voter: q.isVoter(),
 		HighWatermark: q.hw, LogStartOffset: q.log.start, LogEndOffset: q.log.end, Flushed: q.log.flushed,
-		KRaftVersion: q.history.kraftVersion(), Voters: q.voters(),
+		DamagedSnapshots: q.damaged.times, KRaftVersion: q.history.kraftVersion(), Voters: q.voters(),
 	}
 	switch q.role {
 	case Resigned:

@@ -173,6 +173,12 @@ func (e *env) runSnapshot(t *testing.T, d *datadriven.TestData, n *scriptNode, i
 				n.snap.files = append(n.snap.files[:i:i], n.snap.files[i+1:]...)
 			}
 		}
+	case "spoil":
+		for i, f := range n.snap.files {
+			if f.id == id {
+				n.snap.files[i].data = append([]byte{^f.data[0]}, f.data[1:]...)
+			}
+		}
 	case "snapshot":
 		f := scriptSnapshot{id, e.snapshotBytes(n.log[:k])}
 		n.snap.files = append(n.snap.files, f)

@@ -37,6 +37,7 @@ import (
 //	clean id offset [epoch=e]       the log is to begin at one
 //	damage id              the next download of that node has a flipped bit
 //	rot id offset          a snapshot's file vanishes from that disk
+//	spoil id offset        a snapshot's file has a flipped bit on that disk
 //	halfway id             that node dies, the next time it installs, when the snapshot has its name and the log is old
 //	header id offset       what the header of a snapshot ending there would say
 //	request id KIND key=value …     a request by hand, and the answer
@@ -121,7 +122,7 @@ func (e *env) run(t *testing.T, d *datadriven.TestData) {
 	case "wipe":
 		n := one()
 		n.up, n.election, n.log, n.snap = false, nil, nil, scriptSnapshots{}
-	case "snapshot", "clean", "damage", "rot", "halfway", "header":
+	case "snapshot", "clean", "damage", "rot", "spoil", "halfway", "header":
 		e.runSnapshot(t, d, one(), ids)
 	case "replace":
 		n := one()

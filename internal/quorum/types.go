@@ -234,7 +234,9 @@ type Status struct {
 	LogStartOffset Offset
 	LogEndOffset   Offset
 	Flushed        Offset
-	HandingOver    bool // a leader that takes no more records: it resigns soon
+	// DamagedSnapshots is how often in a row a leader's snapshot has arrived damaged; 0 once one has been installed.
+	DamagedSnapshots int
+	HandingOver      bool // a leader that takes no more records: it resigns soon
 	// LastFetch is when the leader last answered a fetch of ours with success; on the leader it is the last
 	// time a majority was seen fetching. 0 = not since the role was entered.
 	LastFetch    Instant

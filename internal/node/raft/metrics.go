@@ -41,6 +41,8 @@ func newMetrics(reg prometheus.Registerer, d *Driver) *metrics {
 		gauge("log_end_offset", "Exclusive end of the metadata log.", func(s quorum.Status) float64 { return float64(s.LogEndOffset) }),
 		offset("log_start_offset", "Where the metadata log begins: what lay below is in a snapshot.", d.disk.StartOffset),
 		offset("latest_snapshot_end_offset", "Exclusive end of the newest snapshot on this disk, 0 if there is none.", d.deliver.newestEnd),
+		gauge("damaged_snapshots", "How often in a row the leader's snapshot has arrived damaged; above 2 the leader's copy is: hand over and replace that replica.",
+			func(s quorum.Status) float64 { return float64(s.DamagedSnapshots) }),
 		gauge("uncommitted_offsets", "Log end offset minus high watermark.", func(s quorum.Status) float64 { return float64(s.LogEndOffset - max(s.HighWatermark, 0)) }),
 	)
 	return m

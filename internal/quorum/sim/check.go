@@ -189,6 +189,8 @@ func (c *checker) send(n *node, e quorum.Send) {
 			c.fail("n%d asks for votes in epoch %d with records of epoch %d", n.id, m.Epoch, m.LastOffsetEpoch)
 		}
 		c.recordVote(n.key(), m.Epoch, quorum.NodeID(n.id))
+	case *quorum.FetchSnapshotRequest:
+		c.patience(n, e, m)
 	case *quorum.AddVoterRequest:
 		c.joins(n, m.AckWhenCommitted)
 	case *quorum.RemoveVoterRequest:

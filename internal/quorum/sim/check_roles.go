@@ -15,12 +15,42 @@ type watch struct {
 	followed quorum.LeaderAndEpoch
 	hungry   quorum.Instant // since then the leader it follows has not served it
 	ended    bool           // that leader has resigned
-	early    bool           // an early round: the follower it was comes back
+	damaged  damaged
+	early    bool // an early round: the follower it was comes back
 }
 
 func newWatch() watch {
 	return watch{
 		asked: map[uint64]asked{}, granted: map[quorum.NodeID]bool{},
+	}
+}
+
+// damaged is a download that came to nothing, and from whom it was.
+type damaged struct {
+	id   quorum.OffsetAndEpoch
+	from quorum.NodeID
+	at   quorum.Instant
+	sure bool
+}
+
+// downloaded notes what became of a snapshot.
+func (c *checker) downloaded(n *node, ev quorum.Event, fx quorum.Effects) {
+	m := &n.watch.damaged
+	if done, ok := ev.(quorum.SnapshotInstalled); ok {
+		m.sure, m.at = !done.OK, n.clock()
+	}
+	for _, e := range fx {
+		if i, ok := e.(quorum.InstallSnapshot); ok {
+			*m = damaged{id: i.ID, from: n.q.Status().LeaderID}
+		}
+	}
+}
+
+// patience: a snapshot that was damaged is not fetched again at once from where it came.
+func (c *checker) patience(n *node, e quorum.Send, m *quorum.FetchSnapshotRequest) {
+	d := n.watch.damaged
+	if d.sure && m.Position == 0 && m.ID == d.id && e.To.ID == d.from && n.clock() < d.at+quorum.DefaultConfig().FetchTimeout/4 {
+		c.fail("n%d fetches snapshot %s from n%d again, %s after it came damaged", n.id, m.ID, d.from, n.clock()-d.at)
 	}
 }
 

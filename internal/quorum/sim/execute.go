@@ -26,6 +26,7 @@ func (n *node) step(ev quorum.Event) {
 		}
 	}
 	w.check.afterStep(n)
+	w.check.downloaded(n, ev, fx)
 	w.check.watch(n, ev, before, fx)
 	w.check.roles(n, ev, before, fx)
 	n.scheduleTick()

@@ -127,6 +127,11 @@ func (n *node) open() (election *quorum.ElectionState, log quorum.LogState, ok b
 	d.log = append([]batchID(nil), d.synced.log...)
 	d.writes, d.pending = nil, nil
 	d.part, d.first = nil, min(d.synced.first, len(d.log))
+	// The start went up to a snapshot. Where the cut of another tail was lost with the crash, as many batches reach further; but
+	// the segment that holds the snapshot's end was not deleted.
+	for k := len(d.synced.snapshots); k > 0 && d.first > 0 && n.w.offsetAt(d.log, d.first) > d.synced.snapshots[k-1].id.Offset; {
+		d.first--
+	}
 	start := n.w.offsetAt(d.log, d.first)
 	d.snapshots = slices.DeleteFunc(slices.Clone(d.synced.snapshots), func(f snapshotFile) bool { return f.id.Offset < start })
 	d.synced.snapshots = d.snapshots

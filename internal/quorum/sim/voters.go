@@ -210,7 +210,7 @@ func (w *world) requireVotingLeader() {
 	}
 }
 
-// leftBehind: one of two voters campaigns though its log ends without it, because that may not be committed.
+// leftBehind: a voter campaigns though its log ends with its own removal, because that may not be committed.
 func (c *checker) leftBehind(n *node) bool {
 	newest, before := quorum.VoterSet{}, n.initial
 	found := false
@@ -224,7 +224,7 @@ func (c *checker) leftBehind(n *node) bool {
 		}
 		newest, found = c.votersAfter(n.disk.log[i]), true
 	}
-	return newest.Len() == 1 && before.Len() == 2 && before.Contains(n.key())
+	return found && !newest.Contains(n.key()) && before.Contains(n.key())
 }
 
 func hasVoters(b batch) bool {
