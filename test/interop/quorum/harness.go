@@ -29,7 +29,7 @@ type harness struct {
 // toolWithin bounds a command line tool: a JVM takes a second or two to start, more on a busy machine.
 const toolWithin = 2 * time.Minute
 
-// Logging configurations of the JVMs: servers print everything from INFO, tools only what is wrong, to standard error.
+// Logging configurations of the JVMs: servers print everything from INFO but a line for each of thousands of quotas, tools only what is wrong, to standard error.
 const (
 	serverLogging = `status=error
 rootLogger.level=info
@@ -40,6 +40,12 @@ appender.console.layout.type=PatternLayout
 appender.console.layout.pattern=@%p %d{HH:mm:ss,SSS} %c{1} %m%n
 logger.config.name=org.apache.kafka.common.config.AbstractConfig
 logger.config.level=warn
+logger.quota.name=org.apache.kafka.controller.ClientQuotaControlManager
+logger.quota.level=warn
+logger.client.name=org.apache.kafka.server.quota.ClientQuotaManager
+logger.client.level=warn
+logger.broker.name=kafka.server.ClientQuotaManager
+logger.broker.level=warn
 `
 	toolLogging = `status=error
 rootLogger.level=warn
