@@ -76,6 +76,18 @@ java.lang.NullPointerException: no line of the log
 	require.Equal(t, 2, l.seen["WARN NetworkClient [RaftManager id=N] Connection to node N (/N:N) could not be established. Node may not be available."])
 }
 
+func TestTheLastComplaintOfANode(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "java.log")
+	require.NoError(t, os.WriteFile(file, []byte(`@ERROR 06:00:00,001 KafkaRaftClient [RaftManager id=11] Unexpected error POSITION_OUT_OF_RANGE in FETCH_SNAPSHOT response
+@WARN 06:00:00,002 NetworkClient [RaftManager id=1] Connection to node 2 (/127.0.0.1:25000) could not be established. Node may not be available.
+@INFO 06:00:00,003 Kafka fine
+`), 0o600))
+	n := &node{w: &world{h: &harness{allowed: parseLines(knownLines)}}}
+	require.Empty(t, n.complaint(), "one that never ran")
+	n.proc = &process{log: file}
+	require.Contains(t, n.complaint(), "POSITION_OUT_OF_RANGE", "what Java nodes say among their own is passed over")
+}
+
 func TestChecksCountAndFail(t *testing.T) {
 	var c checks
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
