@@ -300,7 +300,11 @@ func (b *ballot) node(id int32) (Node, bool) {
 	return b.nodes[i], true
 }
 
-func (b *ballot) gone(v Replica) bool { return b.s.goneFor(v) >= b.goal.ReplaceAfter }
+// gone tells whether a voter's place is to be taken, or is taken by now. One that was elected since isn't: whoever leads
+// keeps up, and another is one too many.
+func (b *ballot) gone(v Replica) bool {
+	return v.ID != b.q.Leader && b.s.goneFor(v) >= b.goal.ReplaceAfter
+}
 
 // goneFor is how long a voter doesn't keep up; negative when it does.
 func (s Snapshot) goneFor(v Replica) time.Duration {

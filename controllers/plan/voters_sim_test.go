@@ -39,7 +39,8 @@ type electorate struct {
 	resumes time.Time // paused until
 	paused  bool
 
-	replaceable map[Voter]bool // was silent for long enough, or its disk is lost
+	bad         map[Voter]time.Time // doesn't keep up since then, as far as the operator can have seen
+	replaceable map[Voter]bool      // was silent for long enough, or its disk is lost
 	log         []string
 	changes     int
 }
@@ -49,6 +50,7 @@ type machine struct {
 	up     time.Time // down until then
 	fetch  time.Time
 	caught time.Time // caught up from then on
+	quick  time.Time // it fetches, and lags until then
 }
 
 const simReplaceAfter = 40 * time.Second
@@ -56,7 +58,7 @@ const simReplaceAfter = 40 * time.Second
 func newElectorate(t *testing.T, seed uint64) *electorate {
 	e := &electorate{
 		t: t, rnd: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_700_000_000, 0), nodes: map[int32]*machine{},
-		replaceable: map[Voter]bool{}, leader: -1,
+		replaceable: map[Voter]bool{}, bad: map[Voter]time.Time{}, leader: -1,
 	}
 	e.heard = e.now
 	n := []int{1, 3, 5}[e.rnd.IntN(3)]
@@ -130,10 +132,19 @@ func (e *electorate) second() {
 	}
 	for _, v := range e.voters {
 		m := e.nodes[v.ID]
-		if m == nil || m.dir != v.DirectoryID || e.now.Sub(m.fetch) > simReplaceAfter {
+		if _, known := e.bad[v]; !known && !e.keepsUp(v) {
+			e.bad[v] = e.now
+		}
+		since, is := e.bad[v]
+		if m == nil || m.dir != v.DirectoryID || e.now.Sub(m.fetch) > simReplaceAfter || is && e.now.Sub(since) >= simReplaceAfter {
 			e.replaceable[v] = true
 		}
 	}
+}
+
+func (e *electorate) keepsUp(v Voter) bool {
+	m := e.nodes[v.ID]
+	return m != nil && m.dir == v.DirectoryID && e.now.Sub(m.fetch) <= MaxSinceFetch && !e.lags(m)
 }
 
 // disturb is one event of the world.
@@ -160,8 +171,15 @@ func (e *electorate) disturb() {
 	case 8:
 		e.resumes = e.now.Add(time.Duration(1+e.rnd.IntN(60)) * time.Second)
 		e.note("paused until %s", e.resumes.Format("04:05"))
+	case 9:
+		if !e.lags(m) {
+			m.quick = e.now.Add(time.Duration(1+e.rnd.IntN(150)) * time.Second)
+			e.note("node %d lags until %s", id, m.quick.Format("04:05"))
+		}
 	}
 }
+
+func (e *electorate) lags(m *machine) bool { return e.now.Before(m.quick) }
 
 // loseDisk empties a node's disk, unless the quorum would be lost for good.
 func (e *electorate) loseDisk(id int32, m *machine) {
@@ -186,7 +204,7 @@ func (e *electorate) snapshot() Snapshot {
 		r := Replica{ID: v.ID, DirectoryID: v.DirectoryID, SinceFetch: -1}
 		if m := e.nodes[v.ID]; m != nil && m.dir == v.DirectoryID {
 			r.SinceFetch = e.now.Sub(m.fetch)
-			if e.votes(v.ID) || !e.now.Before(m.caught) {
+			if (e.votes(v.ID) || !e.now.Before(m.caught)) && (!e.lags(m) || v.ID == e.leader) {
 				r.LogEndOffset = 9000
 			}
 		}
@@ -215,6 +233,11 @@ func (e *electorate) snapshot() Snapshot {
 // look is a pass of the operator: the same few lines as its acting code.
 func (e *electorate) look() VoterStep {
 	s := e.snapshot()
+	for v := range e.bad {
+		if e.keepsUp(v) {
+			delete(e.bad, v)
+		}
+	}
 	e.gone = Clock(s, e.goal)
 	if s.Quorum != nil {
 		e.heard = e.now
@@ -269,7 +292,7 @@ func (e *electorate) check(step VoterStep, s Snapshot) {
 		if m := e.nodes[v.ID]; m == nil || m.dir != v.DirectoryID || e.votes(v.ID) {
 			e.fail("%v is added: no such disk, or its node votes already", v)
 		}
-		if e.now.Before(e.nodes[v.ID].caught) {
+		if m := e.nodes[v.ID]; e.now.Before(m.caught) || e.lags(m) {
 			e.fail("%v is added and hasn't caught up", v)
 		}
 		if free >= e.goal.Voters && !e.leaving(s) {
@@ -355,7 +378,7 @@ func TestVotersConvergeInAnyOrderOfEvents(t *testing.T) {
 		e.note("healing")
 		e.asleep, e.resumes = time.Time{}, time.Time{}
 		for _, m := range e.nodes {
-			m.up = e.now
+			m.up, m.quick = e.now, e.now
 		}
 		last := -1
 		for i := range 500 {

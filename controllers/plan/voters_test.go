@@ -122,6 +122,12 @@ func TestTheNextChangeOfTheVoters(t *testing.T) {
 		{"the clock of another disk doesn't count", with(council("0* 1 2! | 3"), func(s *Snapshot) { s.Gone = []GoneVoter{{Voter{2, "old"}, time.Unix(0, 0)}} }), 4, 3, "done", ""},
 
 		{"a lost disk: the old key goes at once", council("0* 1 2! | 2'"), 3, 3, "remove d2", "another disk"},
+		{"a voter that lags for a moment", council("0* 1 2~ | 3").gone(after-time.Second, 2), 4, 3, "done", ""},
+		{"a voter that lags for good: first another is added", council("0* 1 2~ | 3").gone(after, 2), 4, 3, "add d3", "voter 2 is gone for 5m0s"},
+		{"a voter that lags for good: then it goes", council("0* 1 2~ 3 |").gone(after, 2), 4, 3, "remove d2", "its place is taken"},
+		{"a voter that lags for good, and so do the others", council("0* 1 2~ | 3~").gone(after, 2), 4, 3, "wait", "c3 to catch up"},
+		{"a voter that lags for good, and nobody stands by", council("0* 1 2~ |").gone(after, 2), 3, 3, "wait", "no other controller stands by"},
+		{"two of three lag: no majority would keep up", council("0* 1~ 2~ | 3").gone(after, 1, 2), 4, 3, "wait", "a majority to keep up"},
 		{"a lost disk: though it lags yet", council("0* 1 2! | 2'~"), 3, 3, "remove d2", ""},
 		{"a lost disk: then the new key comes", council("0* 1 | 2'"), 3, 3, "add e2", ""},
 		{"a lost disk, with a standby: zones and order decide", council("0* 1 | 3 2'"), 4, 3, "add e2", ""},

@@ -29,7 +29,8 @@ func TestKRaftCluster(t *testing.T) {
 	t.Run("a broker's pod is deleted", deleteBroker)
 	t.Run("voters become five and three again, live", votersBothWays)
 	t.Run("a controller's lost disk is replaced", lostControllerDisk)
-	t.Run("brokers scale out and nobody is rolled", scaleOut)
+	t.Run("brokers scale out and in, and nobody is rolled", brokersBothWays)
+	t.Run("settings that need no restart are applied without one", settings)
 	t.Run("a static setting rolls every node, the active controller last", rollAll)
 	t.Run("a rollout to an image that does not exist stops, bears a drain and a lost node, and is mended", badImage)
 	t.Run("hibernated and woken", hibernate)
@@ -184,25 +185,6 @@ func deleteBroker(t *testing.T) {
 	backAgain(t, 6)
 	b.tail()
 	b.finish("broker deleted").bench(t, "broker_deleted")
-}
-
-func scaleOut(t *testing.T) {
-	before := pods(t)
-	k(t, "scale", "kraftcluster", cluster, "--replicas", "4")
-	eventually(t, "four brokers and Ready", 2*time.Minute, func() bool {
-		return len(pods(t)) == 7 && ready(t, cluster)
-	})
-	after := pods(t)
-	for id, p := range before {
-		require.Equal(t, p.UID, after[id].UID, "node %s was restarted by a scale-out", id)
-	}
-	k(t, "scale", "kraftcluster", cluster, "--replicas", "3")
-	eventually(t, "scale-in is held back", 30*time.Second, func() bool {
-		return strings.Contains(field(t, "{.status.heldBack}"), "brokers.replicas")
-	})
-	require.Len(t, pods(t), 7, "nobody was removed")
-	k(t, "scale", "kraftcluster", cluster, "--replicas", "4")
-	eventually(t, "Ready", time.Minute, func() bool { return ready(t, cluster) })
 }
 
 func patch(t testing.TB, json string) {
