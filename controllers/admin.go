@@ -105,7 +105,7 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 			}
 		}
 	}
-	s.quorum, s.topics = v.quorum, v.topics
+	s.quorum, s.quorumAt, s.topics = v.quorum, v.quorumAt, v.topics
 	v.show(s, r.Now())
 }
 

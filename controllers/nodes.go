@@ -60,6 +60,7 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 	r.ask(ctx, s, maxAge)
 	r.watchVoters(s)
 	r.watchBrokers(s)
+	r.lookForLoss(ctx, s)
 	if s.cluster.Spec.Paused {
 		return ctrl.Result{RequeueAfter: steadily}, nil
 	}

@@ -31,9 +31,10 @@ type scope struct {
 	pods   map[string]*corev1.Pod
 	claims map[string]*corev1.PersistentVolumeClaim
 
-	nodes  []*node          // every node there shall be, ascending by id
-	quorum *plan.Quorum     // nil: nobody answers now
-	topics *plan.Partitions // likewise
+	nodes    []*node          // every node there shall be, ascending by id
+	quorum   *plan.Quorum     // nil: nobody answers now
+	quorumAt time.Time        // when quorum was asked
+	topics   *plan.Partitions // likewise
 	// shown are for status: as above, or an answer of a moment ago.
 	shownQuorum *plan.Quorum
 	shownTopics *plan.Partitions
@@ -45,6 +46,7 @@ type scope struct {
 	brokers plan.BrokerStep
 	// settingsWait says what settings that aren't in force yet wait for; "" when all are.
 	settingsWait string
+	loss         *plan.Loss // the facts of a quorum without a leader; nil with one
 	refused      string // why the claims aren't taken; everything waits
 }
 

@@ -72,6 +72,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "Error", message: err.Error()}
 	case s.hibernates():
 		return s.restVerdict()
+	case s.lost():
+		return verdict{stalled: true, reason: reasonQuorumLost, message: s.lossMessage()}
 	case s.roll.Stopped:
 		return verdict{stalled: true, reason: "RolloutStopped", message: "waits for " + s.roll.Why + "; the other nodes keep their templates: mend the spec to go on"}
 	case len(broken) > 0:
@@ -82,6 +84,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "Forming", message: fmt.Sprintf("%d initial voters are to form the quorum; %s", len(st.InitialVoters), s.notUp())}
 	case s.roll.Do != plan.RollDone:
 		return verdict{reason: "Rolling", message: "waits for " + s.roll.Why}
+	case s.loss != nil:
+		return verdict{reason: "NoLeader", message: s.lossMessage()}
 	case s.settingsWait != "" && !s.cluster.Spec.Paused:
 		return verdict{reason: "ApplyingSettings", message: "settings of spec.config that need no restart wait for " + s.settingsWait}
 	case s.voters.Do != plan.VotersDone:
@@ -319,6 +323,11 @@ func (s *scope) reportServing() {
 		s.setCondition(v1alpha1.ConditionAvailable, false, "NotLooked", "the pass ended before the brokers were asked")
 		return
 	}
+	if s.rests() && s.lost() {
+		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, reasonQuorumLost, s.lossMessage())
+		s.setCondition(v1alpha1.ConditionAvailable, false, reasonHibernated, restText)
+		return
+	}
 	if s.rests() {
 		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, reasonHibernated, restText)
 		s.setCondition(v1alpha1.ConditionAvailable, false, reasonHibernated, restText)
@@ -327,6 +336,10 @@ func (s *scope) reportServing() {
 	q := s.shownQuorum
 	leads := q != nil && q.Leader >= 0
 	switch {
+	case s.lost():
+		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, reasonQuorumLost, s.lossMessage())
+	case !leads && s.loss != nil:
+		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, "NoLeader", s.lossMessage())
 	case !leads:
 		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, "NoLeader", "no controller says that it leads")
 	case q.KeepingUp() < len(q.Voters):
@@ -362,6 +375,9 @@ func (s *scope) reportRolling() {
 // nextCommand is what a person would try next.
 func (s *scope) nextCommand(v verdict) string {
 	ns, name := s.cluster.Namespace, s.cluster.Name
+	if s.lost() {
+		return s.afterLoss()
+	}
 	for _, n := range s.nodes {
 		if p := s.pods[podName(n.name)]; p != nil && brokenPod(p, s.now) != "" {
 			return fmt.Sprintf("kubectl -n %s describe pod %s", ns, p.Name)

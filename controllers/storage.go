@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -38,7 +39,7 @@ func (r *Reconciler) ensureMarks(ctx context.Context, s *scope, n *node, live *c
 	mended.Labels = merged(live.Labels, want.Labels)
 	mended.Annotations = merged(live.Annotations, want.Annotations)
 	delete(mended.Annotations, annotationLeft) // it is here
-	if dir := s.seenDirectory(n.id); n.controller && dir != "" {
+	if dir := s.seenDirectory(n.id, live.CreationTimestamp.Time); n.controller && dir != "" {
 		mended.Annotations[annotationDirectoryID] = dir
 	}
 	mended.OwnerReferences = slices.DeleteFunc(mended.OwnerReferences, func(ref metav1.OwnerReference) bool {
@@ -54,13 +55,16 @@ func (r *Reconciler) ensureMarks(ctx context.Context, s *scope, n *node, live *c
 	return nil
 }
 
-// seenDirectory is the directory id under which the quorum knows a controller; "" while it doesn't.
-func (s *scope) seenDirectory(id int32) string {
+// seenDirectory is the directory id under which a controller has fetched, or led, since its claim was made; "" while the
+// quorum doesn't know. A key that is silent may be of a disk that is gone, and an answer of a moment ago of the claim before.
+func (s *scope) seenDirectory(id int32, made time.Time) string {
 	if s.quorum == nil {
 		return ""
 	}
+	const second = 2 * time.Second // times of creation are cut to seconds, and clocks differ
 	for _, r := range slices.Concat(s.quorum.Voters, s.quorum.Observers) {
-		if r.ID == id {
+		leads := r.ID == s.quorum.Leader
+		if r.ID == id && (leads || r.Fetches()) && s.quorumAt.Add(-max(0, r.SinceFetch)).After(made.Add(second)) {
 			return r.DirectoryID
 		}
 	}

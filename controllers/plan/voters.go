@@ -182,7 +182,7 @@ func (b *ballot) next() VoterStep {
 func (b *ballot) lostDisk() (Replica, bool) {
 	for _, v := range b.q.Voters {
 		for _, o := range b.q.Observers {
-			if o.ID == v.ID && o.DirectoryID != v.DirectoryID && v.ID != b.q.Leader && o.fetches() && !v.fetches() {
+			if o.ID == v.ID && o.DirectoryID != v.DirectoryID && v.ID != b.q.Leader && o.Fetches() && !v.Fetches() {
 				return v, true
 			}
 		}
@@ -373,4 +373,5 @@ func (c VoterChange) String() string {
 
 func (r Replica) voter() Voter { return Voter{ID: r.ID, DirectoryID: r.DirectoryID} }
 
-func (r Replica) fetches() bool { return r.SinceFetch >= 0 && r.SinceFetch <= MaxSinceFetch }
+// Fetches tells whether the leader saw a fetch of this replica lately.
+func (r Replica) Fetches() bool { return r.SinceFetch >= 0 && r.SinceFetch <= MaxSinceFetch }

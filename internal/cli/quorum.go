@@ -70,6 +70,15 @@ func loadNode(file string) (*config.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	props, err = config.Expand(props, func(name string) (string, bool) {
+		if v, ok := os.LookupEnv(name); ok {
+			return v, true
+		}
+		return "${env:" + name + "}", true // another place than the node's: it stays as it is
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
 	cfg, err := config.Load(props)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)

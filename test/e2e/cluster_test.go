@@ -34,6 +34,7 @@ func TestKRaftCluster(t *testing.T) {
 	t.Run("a static setting rolls every node, the active controller last", rollAll)
 	t.Run("a rollout to an image that does not exist stops, bears a drain and a lost node, and is mended", badImage)
 	t.Run("hibernated and woken", hibernate)
+	t.Run("a quorum that is lost for good is recovered by the commands in status", loseQuorum)
 	t.Run("the operator uses the rights it has, and no others", rights)
 	t.Run("memory of the nodes", memory)
 	t.Run("a deleted cluster keeps its claims, and is the same again", deleteAndRecreate)
