@@ -200,6 +200,7 @@ func (s *scope) recoverCommand(n *node) string {
 	if err != nil {
 		panic(fmt.Sprintf("pod of %s: %v", n.name, err)) // Kubernetes' own types: they always marshal
 	}
-	return fmt.Sprintf("kubectl -n %s run %s --attach --rm --quiet --restart=Never --image=%s --override-type=strategic --overrides='%s' -- quorum recover --config %s/%s",
-		s.cluster.Namespace, pod, c.Image, strings.ReplaceAll(string(overrides), "'", `'\''`), configDir, configFile)
+	ns := s.cluster.Namespace // one that ran before may still be going
+	return fmt.Sprintf("kubectl -n %s wait --for=delete pod/%s --timeout=2m && kubectl -n %s run %s --attach --rm --quiet --restart=Never --image=%s --override-type=strategic --overrides='%s' -- quorum recover --config %s/%s",
+		ns, pod, ns, pod, c.Image, strings.ReplaceAll(string(overrides), "'", `'\''`), configDir, configFile)
 }

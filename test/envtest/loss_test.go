@@ -100,7 +100,9 @@ func (w *world) requireRecoverPod(command, claim string) []string {
 	out, err := exec.Command("sh", "-c", `kubectl() { printf '%s\n' "$@"; }; `+command).CombinedOutput()
 	require.NoError(t, err, string(out))
 	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-	require.Equal(t, []string{"-n", w.ns, "run"}, lines[:3])
+	require.Equal(t, []string{"-n", w.ns, "wait", "--for=delete", "pod/demo-recover-1", "--timeout=2m"}, lines[:6])
+	lines = lines[6:]
+	require.Equal(t, []string{"-n", w.ns, "run", "demo-recover-1"}, lines[:4])
 	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: lines[3]}}
 	pod.Spec.Containers = []corev1.Container{{Name: lines[3]}}
 	overrides, dashes := "", 0
