@@ -72,6 +72,12 @@ sim-long: ## 10,000 seeds and a disk lost at every event of formation: 5 minutes
 sim-mutants: ## Bugs planted in the engine: the simulation must find each within 2,000 seeds (ONLY=name: one, and its story)
 	go run -tags mutants ./internal/quorum/sim/mutants $(if $(ONLY),-only $(ONLY))
 
+.PHONY: crashpoints
+RUN   ?=
+EVERY ?= 1
+crashpoints: ## The operator is killed at each of its writes and requests, and has to converge: make crashpoints [RUN=verb[/point[/fault]]] [EVERY=n]
+	go run ./test/crashpoints/cmd -run "$(RUN)" -every $(EVERY)
+
 .PHONY: e2e
 e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own
 	hack/e2e.sh

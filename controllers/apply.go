@@ -30,7 +30,8 @@ func (r *Reconciler) ensure(ctx context.Context, obj client.Object) error {
 			return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
 		}
 		if unchanged && live.GetAnnotations()[annotationApplied] == hash {
-			return copyInto(live, obj)
+			copyInto(live, obj)
+			return nil
 		}
 		if !live.GetDeletionTimestamp().IsZero() {
 			return fmt.Errorf("%s %s is being deleted: its place is taken when it is gone", kind, obj.GetName())
@@ -124,12 +125,11 @@ func within(want, live any) bool {
 	}
 }
 
-func copyInto(from, to client.Object) error {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(from)
-	if err != nil {
-		return err
-	}
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(content, to)
+// copyInto leaves in to what the API has; from isn't used any more.
+func copyInto(from, to client.Object) {
+	kind := to.GetObjectKind().GroupVersionKind()
+	reflect.ValueOf(to).Elem().Set(reflect.ValueOf(from).Elem())
+	to.GetObjectKind().SetGroupVersionKind(kind)
 }
 
 // create makes obj if it isn't there. It reports whether this call made it.

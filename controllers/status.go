@@ -196,6 +196,7 @@ func (s *scope) setCondition(kind string, is bool, reason, message string) {
 	}
 	meta.SetStatusCondition(&s.cluster.Status.Conditions, metav1.Condition{
 		Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: s.cluster.Generation,
+		LastTransitionTime: metav1.NewTime(s.now),
 	})
 }
 

@@ -1,0 +1,118 @@
+package crashpoints
+
+import (
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Fault is what happens to the operator at a point.
+type Fault string
+
+// The faults. A write or a request that changes something gets all but the last, a read the last alone.
+const (
+	Before  Fault = "before"  // killed; the call is never made
+	After   Fault = "after"   // killed; the call is made
+	Applied Fault = "applied" // the call is made, a change of the voters two seconds late, but the answer is a timeout
+	Frozen  Fault = "frozen"  // stops before the call, and makes it and all the rest of its pass after the next process has gone on for a few writes
+	Late    Fault = "late"    // the same after all has converged
+	Fails   Fault = "fails"   // a read isn't answered
+)
+
+var writeFaults = []Fault{Before, After, Applied, Frozen, Late}
+
+// point is a call of the operator that a fault can hit.
+type point struct {
+	Verb, Object string
+	read         bool
+	admin        bool
+}
+
+func (p point) String() string { return p.Verb + " " + p.Object }
+
+// effect is a call that was carried out: answer hands the caller what the API says, unless the answer is lost.
+type effect struct {
+	answer func()
+	err    error
+}
+
+func failed(err error) effect { return effect{err: err} }
+
+// call makes a call of a manager, or what the fault makes of it.
+func (m *manager) call(p point, do func() effect) error {
+	w := m.w
+	if w.faulty != m {
+		return m.make(p, do)
+	}
+	n := len(w.points)
+	w.points, w.readAt = append(w.points, p), append(w.readAt, w.writes)
+	if w.forks != nil && !p.read {
+		w.forks.before[n] = w.fork()
+		err := m.make(p, do)
+		w.forks.after[n] = w.fork()
+		return err
+	}
+	if n != w.hit || w.fault == "" {
+		return m.make(p, do)
+	}
+	w.struck = true
+	w.note("%s: %s: %s", m.name, p, w.fault)
+	switch w.fault {
+	case Before:
+		panic(killed{})
+	case After:
+		_ = m.make(p, do)
+		panic(killed{})
+	case Frozen, Late:
+		m.freeze()
+		w.note("%s wakes: %s", m.name, p)
+		return m.make(p, do)
+	case Applied:
+		if p.admin {
+			w.fleet.late = timeout
+		}
+		err := m.effect(p, do).err
+		w.fleet.late = 0
+		w.elapse(timeout / 2)
+		if p.admin {
+			return uncertain(p)
+		}
+		if err == nil {
+			err = apierrors.NewTimeoutError(p.String(), 0)
+		}
+		return err
+	case Fails:
+		w.elapse(timeout)
+		if p.admin {
+			return uncertain(p)
+		}
+		return apierrors.NewTimeoutError(p.String(), 0)
+	}
+	panic("no such fault: " + string(w.fault))
+}
+
+func (m *manager) make(p point, do func() effect) error {
+	e := m.effect(p, do)
+	if e.err == nil && e.answer != nil {
+		e.answer()
+	}
+	return e.err
+}
+
+func (m *manager) effect(p point, do func() effect) effect {
+	e := do()
+	if !p.read {
+		m.w.writes++
+		if m.w.tracing {
+			m.w.note("%s: %s%s", m.name, p, outcome(e.err))
+		}
+	}
+	return e
+}
+
+func outcome(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf(": %v", err)
+}

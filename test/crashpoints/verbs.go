@@ -1,0 +1,250 @@
+package crashpoints
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+)
+
+type (
+	spec   = v1alpha1.KRaftClusterSpec
+	object = v1alpha1.KRaftCluster
+)
+
+// verbs are all that are played.
+func verbs() []verb {
+	var out []verb
+	for _, some := range [][]verb{forming(), scaling(), rolling(), repairing(), resting(), leaving()} {
+		out = append(out, some...)
+	}
+	return out
+}
+
+func forming() []verb {
+	return []verb{
+		{name: "form", play: []step{create(cluster(3, 3, 2))}, done: ready},
+		{name: "form-combined", play: []step{create(withNodePort(cluster(1, 1, 0)))}, done: ready},
+		{name: "form-lost-disk", play: []step{
+			create(cluster(3, 3, 1)),
+			when("the quorum forms", func(w *world) bool { return w.fleet.q != nil }, loseDisk("controller-2")),
+		}, done: allOf(ready, newDisk(2))},
+	}
+}
+
+func scaling() []verb {
+	return []verb{
+		{name: "brokers-out", from: formed(1, 1, 2), play: []step{edit("brokers.replicas: 4", func(s *spec) { s.Brokers.Replicas = 4 })}, done: ready},
+		{name: "observer-out", from: formed(3, 3, 1), play: []step{edit("controllers.replicas: 4", func(s *spec) { s.Controllers.Replicas = 4 })}, done: ready},
+		{name: "observer-in", from: formed(4, 3, 1), play: []step{edit("controllers.replicas: 3", func(s *spec) { s.Controllers.Replicas = 3 })}, done: allOf(ready, pods(4))},
+		{name: "voters-1-3", from: formed(1, 1, 1), play: []step{voters(3)}, done: ready},
+		{name: "voters-3-5", from: formed(3, 3, 1), play: []step{voters(5)}, done: ready},
+		{name: "voters-5-3", from: formed(5, 5, 1), play: []step{voters(3)}, done: allOf(ready, pods(4))},
+		{name: "voters-3-1", from: formed(3, 3, 1), play: []step{voters(1)}, done: allOf(ready, pods(2))},
+		{name: "voters-there-and-back", from: formed(3, 3, 1), play: []step{
+			voters(5), when("a fourth votes", func(w *world) bool { return len(w.fleet.q.voters) == 4 }, voters(3).do),
+		}, done: allOf(ready, pods(4))},
+		{name: "claims-grow", from: formed(1, 1, 2), play: []step{edit("brokers.storage.size: 3Gi", func(s *spec) { s.Brokers.Storage = size("3Gi") })}, done: allOf(ready, grown("3Gi"))},
+	}
+}
+
+func rolling() []verb {
+	image := func(name string) step { return edit("image: "+name, func(s *spec) { s.Image = name }) }
+	return []verb{
+		{name: "roll-config", from: formed(3, 3, 2), play: []step{edit("config: auto.create.topics.enable", func(s *spec) {
+			s.Config = v1alpha1.NodeConfig{"auto.create.topics.enable": "false"}
+		})}, done: ready},
+		{name: "settings", from: formed(1, 1, 2, func(c *object) { c.Spec.Config = v1alpha1.NodeConfig{"num.io.threads": "4", "log.retention.ms": "1000"} }),
+			play: []step{edit("config: num.io.threads and no log.retention.ms", func(s *spec) { s.Config = v1alpha1.NodeConfig{"num.io.threads": "5"} })},
+			done: allOf(ready, holds(func(w *world) bool { return maps.Equal(w.fleet.configs, map[string]string{"num.io.threads": "5"}) }, "other settings"))},
+		{name: "roll-image-twice", from: formed(3, 3, 1), play: []step{
+			image("kraft:2"), when("two nodes have it", started(2), image("kraft:3").do),
+		}, done: ready},
+		{name: "roll-stopped", from: formed(3, 3, 1), play: []step{
+			image(badImage), when("the roll has stopped", because(v1alpha1.ConditionStalled, "RolloutStopped"), image("kraft:2").do),
+		}, done: ready},
+		{name: "roll-wide", from: formed(1, 1, 6, func(c *object) { c.Spec.Rolling.MaxUnavailable = intstr.FromString("100%") }),
+			play: []step{edit("brokers.template", func(s *spec) { s.Brokers.Template.Annotations = map[string]string{"example.com/a": "b"} })}, done: ready},
+		{name: "restart-all", from: formed(1, 1, 3), play: []step{now("annotate the cluster", func(w *world) {
+			c := w.cluster().DeepCopy()
+			c.Annotations = map[string]string{"kraft.dev/restartedAt": "2026-01-01T00:00:00Z"}
+			w.put(keyOf(c), c)
+		})}, done: allOf(ready, holds(started(4), "not restarted"))},
+	}
+}
+
+func repairing() []verb {
+	return []verb{
+		{name: "lost-disk", from: formed(3, 3, 1), play: []step{now("lose the disk of controller 2", loseDisk("controller-2"))}, done: allOf(ready, newDisk(2))},
+		{name: "lost-disk-of-leader", from: formed(3, 3, 1), play: []step{now("lose the disk of the active controller", func(w *world) {
+			loseDisk(fmt.Sprintf("controller-%d", w.fleet.q.leader))(w)
+		})}, done: allOf(ready, settled(3))},
+		{name: "gone-with-standby", from: formed(4, 3, 1), play: []step{
+			now("cut off controller 2", cutOff("controller-2", true)),
+			when("its place is taken", func(w *world) bool { return w.votes(0, 1, 3) }, cutOff("controller-2", false)),
+		}, done: ready},
+		{name: "gone-without-standby", from: formed(3, 3, 1), play: []step{
+			now("cut off controller 2", cutOff("controller-2", true)),
+			when("it is gone for long enough", goneFor(11*time.Second), func(w *world) { w.edit(func(s *spec) { s.Controllers.Replicas = 4 }) }),
+			when("its place is taken", func(w *world) bool { return w.votes(0, 1, 3) }, cutOff("controller-2", false)),
+		}, done: ready},
+		{name: "by-hand", from: formed(3, 3, 1), play: []step{now("delete and change what the operator made", func(w *world) {
+			w.deleteObject(&corev1.Service{}, clusterName+"-bootstrap")
+			w.deleteObject(&appsv1.StatefulSet{}, clusterName+"-controller-2")
+			set := get[*appsv1.StatefulSet](w.store, clusterName+"-broker-1000").DeepCopy()
+			set.Spec.Replicas = ptr.To(int32(0))
+			w.put(keyOf(set), set)
+		})}, done: allOf(ready, pods(4), func(w *world) string {
+			if get[*corev1.Service](w.store, clusterName+"-bootstrap") == nil {
+				return "the Service is missing"
+			}
+			return ""
+		}), varies: true},
+	}
+}
+
+func resting() []verb {
+	rest := edit("hibernated: true", func(s *spec) { s.Hibernated = true })
+	wake := edit("hibernated: false", func(s *spec) { s.Hibernated = false })
+	return []verb{
+		{name: "hibernate", from: formed(4, 3, 2), play: []step{rest}, done: asleep},
+		{name: "wake", from: after(formed(3, 3, 2), asleep, rest), play: []step{wake}, done: ready},
+		{name: "hibernate-and-wake", from: formed(3, 3, 1), play: []step{rest, when("the brokers stop", func(w *world) bool { return w.fleet.up(1000) == nil }, wake.do)}, done: ready},
+	}
+}
+
+func leaving() []verb {
+	remove := func(w *world) { w.deleteObject(&object{}, clusterName) }
+	deletes := func(c *object) *object { c.Spec.Storage.DeletionPolicy = v1alpha1.DeletionDelete; return c }
+	image := edit("image: kraft:2", func(s *spec) { s.Image = "kraft:2" })
+	return []verb{
+		{name: "delete", from: formed(3, 3, 1), play: []step{image, when("two nodes have it", started(2), remove)}, done: gone(4)},
+		{name: "delete-all", from: formed(1, 1, 2, func(c *object) { deletes(c) }), play: []step{image, when("a node has it", started(1), remove)}, done: gone(0)},
+		{name: "delete-while-forming", play: []step{create(cluster(3, 3, 1)), when("every node is made", func(w *world) bool { return len(all[*appsv1.StatefulSet](w.store)) == 4 }, remove)}, done: gone(4), varies: true},
+		{name: "re-create-at-once", from: formed(1, 1, 2), play: []step{now("delete the cluster", remove), create(cluster(1, 1, 2))}, done: ready, varies: true},
+		{name: "re-create", from: formed(3, 3, 1), play: []step{now("delete the cluster", remove), when("its StatefulSets are gone", func(w *world) bool { return len(all[*appsv1.StatefulSet](w.store)) == 0 }, create(cluster(3, 3, 1)).do)}, done: ready},
+		{name: "adopt", from: after(formed(3, 3, 1), gone(4), now("delete the cluster", remove)), play: []step{now("create one that adopts", func(w *world) {
+			c := cluster(3, 3, 1)
+			c.Spec.Adopt = &v1alpha1.AdoptSpec{ClusterID: w.fleet.q.cluster}
+			w.make(c)
+		})}, done: ready},
+	}
+}
+
+func create(c *object) step { return now("create the cluster", func(w *world) { w.make(c) }) }
+
+func withNodePort(c *object) *object {
+	c.Spec.Listeners = append(c.Spec.Listeners, v1alpha1.ListenerSpec{Name: "external", Port: 9094, Type: v1alpha1.ListenerNodePort, Protocol: "PLAINTEXT"})
+	return c
+}
+
+func edit(what string, change func(*spec)) step {
+	return now("set "+what, func(w *world) { w.edit(change) })
+}
+
+func voters(n int32) step {
+	return edit("as many controllers and voters", func(s *spec) { s.Controllers.Replicas, s.Quorum.Voters = n, ptr.To(n) })
+}
+
+// loseDisk deletes a node's claim and pod: it comes back with an empty disk.
+func loseDisk(node string) func(*world) {
+	return func(w *world) {
+		w.deleteObject(&corev1.PersistentVolumeClaim{}, "data-"+clusterName+"-"+node)
+		w.deleteObject(&corev1.Pod{}, clusterName+"-"+node+"-0")
+	}
+}
+
+func cutOff(node string, cut bool) func(*world) {
+	return func(w *world) { w.cut[clusterName+"-"+node+"-0"] = cut }
+}
+
+// started tells whether so many processes were started since the verb began.
+func started(n int) func(*world) bool {
+	return func(w *world) bool {
+		sum := 0
+		for _, times := range w.fleet.starts {
+			sum += times
+		}
+		return sum >= n
+	}
+}
+
+func because(condition, reason string) func(*world) bool {
+	return func(w *world) bool {
+		c := w.cluster()
+		k := meta.FindStatusCondition(c.Status.Conditions, condition)
+		return k != nil && k.Reason == reason && k.ObservedGeneration == c.Generation
+	}
+}
+
+func goneFor(d time.Duration) func(*world) bool {
+	return func(w *world) bool {
+		gone := w.cluster().Status.GoneVoters
+		return len(gone) > 0 && w.now.Sub(gone[0].Since.Time) > d
+	}
+}
+
+func holds(cond func(*world) bool, missing string) func(*world) string {
+	return func(w *world) string {
+		if !cond(w) {
+			return missing
+		}
+		return ""
+	}
+}
+
+// pods counts what runs.
+func pods(n int) func(*world) string {
+	return holds(func(w *world) bool { return len(all[*corev1.Pod](w.store)) == n }, "more or fewer pods")
+}
+
+// newDisk: a node votes under another directory id than it was made with.
+func newDisk(id int32) func(*world) string {
+	return holds(func(w *world) bool {
+		first := ""
+		for _, v := range w.cluster().Status.InitialVoters {
+			if v.ID == id {
+				first = v.DirectoryID
+			}
+		}
+		k := w.fleet.up(id)
+		return k != nil && k.disk.dir != first && w.fleet.isVoter(k)
+	}, "the lost disk isn't replaced")
+}
+
+// settled: so many voters, all of them on the disks they have.
+func settled(n int) func(*world) string {
+	return holds(func(w *world) bool { return len(w.fleet.q.voters) == n && w.fleet.liveOf(w.fleet.q.voters) == n }, "a voter is on another disk")
+}
+
+func grown(size string) func(*world) string {
+	return holds(func(w *world) bool {
+		for _, c := range all[*corev1.PersistentVolumeClaim](w.store) {
+			if q := c.Spec.Resources.Requests[corev1.ResourceStorage]; c.Labels["kraft.dev/pool"] == "brokers" && q.String() != size {
+				return false
+			}
+		}
+		return true
+	}, "a claim hasn't grown")
+}
+
+// asleep: nothing runs, and the status says so.
+func asleep(w *world) string {
+	c := w.cluster()
+	switch k := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); {
+	case len(all[*corev1.Pod](w.store)) > 0:
+		return "pods run"
+	case k == nil || k.Status != "True" || k.ObservedGeneration != c.Generation:
+		return "not Ready"
+	case c.Status.Hibernation == nil || c.Status.Hibernation.Phase != v1alpha1.Hibernated:
+		return "not hibernated"
+	}
+	return ""
+}
