@@ -61,7 +61,9 @@ func rolling() []verb {
 		{name: "roll-config", from: formed(3, 3, 2), play: []step{edit("config: auto.create.topics.enable", func(s *spec) {
 			s.Config = v1alpha1.NodeConfig{"auto.create.topics.enable": "false"}
 		})}, done: ready},
-		{name: "settings", from: formed(1, 1, 2, func(c *object) { c.Spec.Config = v1alpha1.NodeConfig{"num.io.threads": "4", "log.retention.ms": "1000"} }),
+		{name: "settings", from: formed(1, 1, 2, func(c *object) {
+			c.Spec.Config = v1alpha1.NodeConfig{"num.io.threads": "4", "log.retention.ms": "1000"}
+		}),
 			play: []step{edit("config: num.io.threads and no log.retention.ms", func(s *spec) { s.Config = v1alpha1.NodeConfig{"num.io.threads": "5"} })},
 			done: allOf(ready, holds(func(w *world) bool { return maps.Equal(w.fleet.configs, map[string]string{"num.io.threads": "5"}) }, "other settings"))},
 		{name: "roll-image-twice", from: formed(3, 3, 1), play: []step{
@@ -127,9 +129,13 @@ func leaving() []verb {
 	return []verb{
 		{name: "delete", from: formed(3, 3, 1), play: []step{image, when("two nodes have it", started(2), remove)}, done: gone(4)},
 		{name: "delete-all", from: formed(1, 1, 2, func(c *object) { deletes(c) }), play: []step{image, when("a node has it", started(1), remove)}, done: gone(0)},
-		{name: "delete-while-forming", play: []step{create(cluster(3, 3, 1)), when("every node is made", func(w *world) bool { return len(all[*appsv1.StatefulSet](w.store)) == 4 }, remove)}, done: gone(4), varies: true},
+		{name: "delete-while-forming", play: []step{
+			create(cluster(3, 3, 1)),
+			when("every node is made", func(w *world) bool { return len(all[*appsv1.StatefulSet](w.store)) == 4 }, remove),
+			when("its StatefulSets are gone", noSets, create(cluster(3, 3, 1)).do),
+		}, done: ready, varies: true},
 		{name: "re-create-at-once", from: formed(1, 1, 2), play: []step{now("delete the cluster", remove), create(cluster(1, 1, 2))}, done: ready, varies: true},
-		{name: "re-create", from: formed(3, 3, 1), play: []step{now("delete the cluster", remove), when("its StatefulSets are gone", func(w *world) bool { return len(all[*appsv1.StatefulSet](w.store)) == 0 }, create(cluster(3, 3, 1)).do)}, done: ready},
+		{name: "re-create", from: formed(3, 3, 1), play: []step{now("delete the cluster", remove), when("its StatefulSets are gone", noSets, create(cluster(3, 3, 1)).do)}, done: ready},
 		{name: "adopt", from: after(formed(3, 3, 1), gone(4), now("delete the cluster", remove)), play: []step{now("create one that adopts", func(w *world) {
 			c := cluster(3, 3, 1)
 			c.Spec.Adopt = &v1alpha1.AdoptSpec{ClusterID: w.fleet.q.cluster}
@@ -137,6 +143,8 @@ func leaving() []verb {
 		})}, done: ready},
 	}
 }
+
+func noSets(w *world) bool { return len(all[*appsv1.StatefulSet](w.store)) == 0 }
 
 func create(c *object) step { return now("create the cluster", func(w *world) { w.make(c) }) }
 
