@@ -222,7 +222,7 @@ func sortedKeys(m map[string][]int32) []string {
 // pool is what the spec says.
 func TestBrokersComeAndGoWithoutLosingAReplica(t *testing.T) {
 	seen := map[BrokerAction]int{}
-	for seed := range uint64(300) {
+	for seed := range uint64(120) {
 		w := newStaff(seed, 3)
 		for range 400 {
 			seen[w.act(t).Do]++
