@@ -33,7 +33,7 @@ func (q *Quorum) addVoterRefused(m *AddVoterRequest) (to Node, r refusal) {
 	if r = q.changeRefused(); r.code != NoError {
 		return to, r
 	}
-	if v, ok := q.voters().ByID(m.Voter.ID); ok && planted != oneIDTwice {
+	if v, ok := q.voters().ByID(m.Voter.ID); ok {
 		return to, refusal{DuplicateVoter, fmt.Sprintf("node %d is a voter already, as %s", m.Voter.ID, v.Key)}
 	}
 	if !q.conns.ready(m.Voter.ID) {

@@ -66,7 +66,6 @@ const (
 	changeAnsweredEarly
 	diskIgnored
 	onlyPairsLeave
-	oneIDTwice
 	updateTakesKey
 	moveUntold
 	joinsUnasked

@@ -135,8 +135,6 @@ var mutants = [mutations]Mutant{
 		"A node with a new disk takes itself for the voter that had its id."},
 	onlyPairsLeave: {"only-pairs-leave", "uncommitted voter set",
 		"A voter with the only record of its own removal never campaigns, though the others can't elect anyone without it."},
-	oneIDTwice: {"one-id-twice", "two keys of one id",
-		"A voter is added whose id another voter has, and takes its place."},
 	updateTakesKey: {"update-takes-key", "UpdateRaftVoter",
 		"UpdateRaftVoter from another disk puts that disk into the voter's place."},
 	moveUntold: {"move-untold", "stale voter endpoints",
