@@ -71,7 +71,7 @@ func (l *logView) finishDropPrefix() error {
 	if len(l.epochs) > 0 {
 		known = l.epochs[0].Start
 	}
-	if known <= l.start || planted == startNotMovedUp {
+	if known <= l.start {
 		return nil
 	}
 	for _, s := range l.snapshots {

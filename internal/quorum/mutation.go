@@ -52,7 +52,6 @@ const (
 	downloadNotCounted
 	installKeepsVoters
 	installKeepsEpochs
-	startNotMovedUp
 	damagedAtOnce
 
 	// Voter changes.

@@ -112,8 +112,6 @@ var mutants = [mutations]Mutant{
 		"A snapshot is installed and the epoch cache is kept."},
 	damagedAtOnce: {"damaged-at-once", "snapshot download",
 		"A snapshot that arrived damaged is fetched again at once, and so for ever where the leader's copy is."},
-	startNotMovedUp: {"start-not-moved-up", "log start after restart",
-		"A log whose old segments came back with a crash begins where its epoch cache says nothing."},
 
 	membersOnly: {"members-only", "membership check on vote requests",
 		"A vote is refused to whoever is not in the receiver's own, perhaps stale, voter set."},
