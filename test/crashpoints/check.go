@@ -118,6 +118,7 @@ func (r *rules) patched(m *manager, was, now client.Object) {
 	if runs && ptr.Deref(set.Spec.Replicas, 1) == 0 {
 		if pod := get[*corev1.Pod](r.w.store, set.Name+"-0"); pod != nil {
 			r.takeDown(m, pod)
+			delete(r.taken, nodeID(pod)) // until it is wanted again
 		}
 	}
 }

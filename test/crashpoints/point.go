@@ -2,6 +2,7 @@ package crashpoints
 
 import (
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -15,7 +16,7 @@ const (
 	After   Fault = "after"   // killed; the call is made
 	Applied Fault = "applied" // the call is made, a change of the voters two seconds late, but the answer is a timeout
 	Frozen  Fault = "frozen"  // stops before the call, and makes it and all the rest of its pass after the next process has gone on for a few writes
-	Late    Fault = "late"    // the same after all has converged
+	Late    Fault = "late"    // the same after all has converged; of the calls that could do something then
 	Fails   Fault = "fails"   // a read isn't answered
 )
 
@@ -26,6 +27,19 @@ type point struct {
 	Verb, Object string
 	read         bool
 	admin        bool
+}
+
+// lasting tells whether a call that comes far too late could still do something: a status carries the resource version it
+// was read with, an annotation the pod's UID, and what is merely applied again the next process has applied itself.
+func (p point) lasting() bool {
+	switch {
+	case p.admin, p.Verb == "delete", p.Verb == "evict", p.Verb == "create":
+		return true
+	case p.Verb == "status":
+		return false
+	}
+	kind, _, _ := strings.Cut(p.Object, " ")
+	return kind == "StatefulSet" || kind == "ConfigMap" || kind == "PersistentVolumeClaim" || kind == "PodDisruptionBudget"
 }
 
 func (p point) String() string { return p.Verb + " " + p.Object }

@@ -179,8 +179,8 @@ func (p *prepared) plays() (out []play) {
 	for i, pt := range p.points {
 		if !pt.read {
 			for _, f := range writeFaults {
-				if f == Late && pt.Verb == "status" {
-					continue // its resource version is as old as when it wakes early
+				if f == Late && !pt.lasting() {
+					continue
 				}
 				out = append(out, play{p.name, i, f})
 			}

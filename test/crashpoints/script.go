@@ -73,7 +73,7 @@ func formed(controllers, voters, brokers int32, change ...func(*v1alpha1.KRaftCl
 		w.settle("forming", ready)
 		ids := []int32{}
 		for _, k := range w.fleet.sorted() {
-			if k.broker {
+			if k.broker && k.id != emptyBroker {
 				ids = append(ids, k.id)
 			}
 		}
@@ -82,6 +82,9 @@ func formed(controllers, voters, brokers int32, change ...func(*v1alpha1.KRaftCl
 		return w
 	}
 }
+
+// emptyBroker is one that gets no replicas.
+const emptyBroker = 1003
 
 // after is a world to which more has happened.
 func after(from func() *world, done func(*world) string, play ...step) func() *world {

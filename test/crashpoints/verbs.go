@@ -3,6 +3,7 @@ package crashpoints
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -42,6 +43,8 @@ func forming() []verb {
 func scaling() []verb {
 	return []verb{
 		{name: "brokers-out", from: formed(1, 1, 2), play: []step{edit("brokers.replicas: 4", func(s *spec) { s.Brokers.Replicas = 4 })}, done: ready},
+		{name: "broker-in", from: formed(1, 1, 4), play: []step{edit("brokers.replicas: 3", func(s *spec) { s.Brokers.Replicas = 3 })},
+			done: allOf(ready, pods(4), registered(1000, 1001, 1002))},
 		{name: "observer-out", from: formed(3, 3, 1), play: []step{edit("controllers.replicas: 4", func(s *spec) { s.Controllers.Replicas = 4 })}, done: ready},
 		{name: "observer-in", from: formed(4, 3, 1), play: []step{edit("controllers.replicas: 3", func(s *spec) { s.Controllers.Replicas = 3 })}, done: allOf(ready, pods(4))},
 		{name: "voters-1-3", from: formed(1, 1, 1), play: []step{voters(3)}, done: ready},
@@ -74,6 +77,11 @@ func rolling() []verb {
 		}, done: ready},
 		{name: "roll-wide", from: formed(1, 1, 6, func(c *object) { c.Spec.Rolling.MaxUnavailable = intstr.FromString("100%") }),
 			play: []step{edit("brokers.template", func(s *spec) { s.Brokers.Template.Annotations = map[string]string{"example.com/a": "b"} })}, done: ready},
+		{name: "restart-one", from: formed(3, 3, 1), play: []step{now("annotate a pod", func(w *world) {
+			pod := get[*corev1.Pod](w.store, clusterName+"-controller-2-0").DeepCopy()
+			pod.Annotations["kraft.dev/restart"] = "true"
+			w.put(keyOf(pod), pod)
+		})}, done: allOf(ready, holds(started(1), "not restarted"))},
 		{name: "restart-all", from: formed(1, 1, 3), play: []step{now("annotate the cluster", func(w *world) {
 			c := w.cluster().DeepCopy()
 			c.Annotations = map[string]string{"kraft.dev/restartedAt": "2026-01-01T00:00:00Z"}
@@ -97,6 +105,10 @@ func repairing() []verb {
 			when("it is gone for long enough", goneFor(11*time.Second), func(w *world) { w.edit(func(s *spec) { s.Controllers.Replicas = 4 }) }),
 			when("its place is taken", func(w *world) bool { return w.votes(0, 1, 3) }, cutOff("controller-2", false)),
 		}, done: ready},
+		{name: "lost-broker", from: formed(1, 1, 4, func(c *object) { c.Spec.Brokers.ReplaceAfter = "10s" }), play: []step{
+			now("cut off broker 1003", cutOff("broker-1003", true)),
+			when("another id serves in its place", func(w *world) bool { return w.fleet.up(1004) != nil }, cutOff("broker-1003", false)),
+		}, done: allOf(ready, pods(5), registered(1000, 1001, 1002, 1004))},
 		{name: "by-hand", from: formed(3, 3, 1), play: []step{now("delete and change what the operator made", func(w *world) {
 			w.deleteObject(&corev1.Service{}, clusterName+"-bootstrap")
 			w.deleteObject(&appsv1.StatefulSet{}, clusterName+"-controller-2")
@@ -206,6 +218,11 @@ func holds(cond func(*world) bool, missing string) func(*world) string {
 		}
 		return ""
 	}
+}
+
+// registered are the brokers that the quorum knows.
+func registered(ids ...int32) func(*world) string {
+	return holds(func(w *world) bool { return slices.Equal(slices.Sorted(maps.Keys(w.fleet.registered)), ids) }, "other brokers are registered")
 }
 
 // pods counts what runs.
