@@ -16,9 +16,9 @@ type fetchInProgress struct {
 // maxParked bounds what a request may ask to wait.
 const maxParked = time.Minute
 
-// observerShare stretches the linger of many parked fetches to so much for each: 2,000 answers a second; maxObserversLinger bounds it.
+// observerShare stretches the linger of many parked fetches to so much for each: 1,000 answers a second; maxObserversLinger bounds it.
 const (
-	observerShare      = 500 * time.Microsecond
+	observerShare      = time.Millisecond
 	maxObserversLinger = 250 * time.Millisecond
 )
 

@@ -11,6 +11,8 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
 
+var fetchKey = (&kmsg.FetchRequest{}).Key()
+
 // Handle serves the RPCs of the quorum that arrive on a controller listener; it returns false for any other key.
 func (d *Driver) Handle(r *server.Request) bool {
 	op := kmsg.ACLOperationClusterAction
@@ -29,7 +31,7 @@ func (d *Driver) Handle(r *server.Request) bool {
 	default:
 		return false
 	}
-	d.metrics.requests.WithLabelValues(kmsg.NameForKey(r.Key)).Inc()
+	d.metrics.request(r.Key)
 	if !d.cfg.Authorizer.Authorize(r.Conn.Subject(), auth.Action{Operation: op, ResourceType: kmsg.ACLResourceTypeCluster, ResourceName: auth.ClusterName}) {
 		r.Reply(topLevelError(r.Body, kerr.ClusterAuthorizationFailed.Code))
 		return true

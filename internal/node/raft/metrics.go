@@ -2,6 +2,7 @@ package raft
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
@@ -10,6 +11,15 @@ import (
 type metrics struct {
 	append, commit prometheus.Histogram
 	requests       *prometheus.CounterVec
+	fetches        prometheus.Counter // of requests: the others are rare
+}
+
+func (m *metrics) request(key int16) {
+	if key == fetchKey {
+		m.fetches.Inc()
+		return
+	}
+	m.requests.WithLabelValues(kmsg.NameForKey(key)).Inc()
 }
 
 func newMetrics(reg prometheus.Registerer, d *Driver) *metrics {
@@ -22,6 +32,7 @@ func newMetrics(reg prometheus.Registerer, d *Driver) *metrics {
 		commit:   histogram("commit_seconds", "Time from preparing records to their commit, on the leader."),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "kraft", Subsystem: "raft", Name: "requests_total", Help: "Requests of the quorum's RPCs, by API."}, []string{"api"}),
 	}
+	m.fetches = m.requests.WithLabelValues(kmsg.NameForKey(fetchKey))
 	if reg == nil {
 		return m
 	}

@@ -133,7 +133,7 @@ func (c *conn) readLoop() error {
 func (c *conn) awaitFrame() (size int, key, version int16, err error) {
 	start := time.Now()
 	for {
-		if err = c.nc.SetReadDeadline(c.idleDeadline(start)); err != nil {
+		if err = c.in.setDeadline(c.idleDeadline(start), c.srv.cfg.MaxIdle/16); err != nil {
 			return 0, 0, 0, err
 		}
 		if c.srv.draining.Load() { // after the deadline was set, or drain's could be lost

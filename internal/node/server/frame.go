@@ -58,6 +58,16 @@ type frameReader struct {
 	nc      net.Conn
 	br      *bufio.Reader
 	timeout time.Duration
+	until   time.Time // the deadline of reading that was set last; zero: none
+}
+
+// setDeadline sets the deadline of reading, unless the one that is set ends less than slack before it: setting it costs each frame.
+func (f *frameReader) setDeadline(t time.Time, slack time.Duration) error {
+	if early := t.Sub(f.until); !f.until.IsZero() && early >= 0 && early < slack && time.Until(f.until) > 0 {
+		return nil
+	}
+	f.until = t
+	return f.nc.SetReadDeadline(t)
 }
 
 // readAhead is small: it is all that an idle connection costs, and holds most requests.
@@ -76,7 +86,7 @@ func (f *frameReader) prefix(maxSize int) (size int, key, version int16, err err
 		return 0, 0, 0, err
 	}
 	if f.br.Buffered() < 8 {
-		if err = f.nc.SetReadDeadline(time.Now().Add(f.timeout)); err != nil {
+		if err = f.setDeadline(time.Now().Add(f.timeout), 0); err != nil {
 			return 0, 0, 0, err
 		}
 	}
@@ -113,7 +123,7 @@ func (f *frameReader) body(size int, pooled bool) ([]byte, error) {
 		for read < len(buf) {
 			to := min(len(buf), read+frameStep)
 			if f.br.Buffered() < to-read {
-				if err := f.nc.SetReadDeadline(time.Now().Add(f.timeout)); err != nil {
+				if err := f.setDeadline(time.Now().Add(f.timeout), 0); err != nil {
 					free(buf)
 					return nil, err
 				}

@@ -132,6 +132,7 @@ type outgoing struct {
 	batch   []*slot
 	buffers net.Buffers
 	size    int
+	until   time.Time // the deadline of writing that was set last
 }
 
 func (w *outgoing) init(c *conn) {
@@ -235,7 +236,12 @@ func (w *outgoing) flush() error {
 }
 
 func (w *outgoing) deadline() error {
-	return w.c.nc.SetWriteDeadline(time.Now().Add(w.c.srv.cfg.WriteTimeout))
+	timeout := w.c.srv.cfg.WriteTimeout
+	if now := time.Now(); w.until.Sub(now) < timeout-timeout/16 {
+		w.until = now.Add(timeout)
+		return w.c.nc.SetWriteDeadline(w.until)
+	}
+	return nil
 }
 
 // copyFile sends n bytes of a file from off: without passing through this process where it can.
