@@ -66,7 +66,9 @@ func (n *node) leaveTransactionOpen() int64 {
 	rest := data
 	for len(rest) > 0 {
 		b, left, err := record.Split(rest)
-		need(err, "%s", file)
+		if err != nil { // what kill -9 left of a write
+			break
+		}
 		last, rest = b, left
 	}
 	want(last != nil, "%s is empty", file)
@@ -77,6 +79,6 @@ func (n *node) leaveTransactionOpen() int64 {
 	}
 	batch, err := b.Build()
 	need(err, "a batch")
-	need(os.WriteFile(file, append(data, batch...), 0o600), "append to %s", file)
+	need(os.WriteFile(file, append(data[:len(data)-len(rest)], batch...), 0o600), "append to %s", file)
 	return last.NextOffset()
 }
