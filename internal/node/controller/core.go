@@ -194,11 +194,16 @@ func (c *core) leaderChange(l raft.LeaderAndEpoch, now time.Time) error {
 	return nil
 }
 
-// renounce gives up leadership after a fault; the log hears of it.
+// renounce gives up leadership after a fault; the log hears of it. That the log takes no more of this epoch is none: it has lost the
+// leadership, or is leaving, and the news of that is on its way.
 func (c *core) renounce(why error) {
 	epoch := c.epoch
-	c.log.Error("Renouncing leadership", "leaderEpoch", epoch, "err", why)
-	c.metrics.faults.Inc()
+	if errors.Is(why, raft.ErrNotLeader) {
+		c.log.Info("Losing leadership", "leaderEpoch", epoch, "err", why)
+	} else {
+		c.log.Error("Renouncing leadership", "leaderEpoch", epoch, "err", why)
+		c.metrics.faults.Inc()
+	}
 	c.stepDown()
 	c.cfg.Log.Resign(epoch)
 }
