@@ -50,6 +50,10 @@ func (r *Reconciler) watchBrokers(s *scope) {
 		}
 		out = append(out, l)
 	}
+	if s.hibernates() {
+		st.LostBrokers = out // nobody is lost to a cluster that rests
+		return
+	}
 	for _, l := range plan.ClockBrokers(snap, s.brokerGoal()) {
 		out = append(out, v1alpha1.LostBroker{ID: l.ID, Since: metav1.NewTime(l.Since)})
 	}

@@ -37,6 +37,7 @@ const (
 	annotationDirectoryID   = "kraft.dev/directory-id"
 	annotationInitialVoters = "kraft.dev/initial-voters" // id@directoryId,…
 	annotationFormed        = "kraft.dev/formed"
+	annotationHome          = "kraft.dev/home" // on claims: namespace/name of the KRaftCluster that they are of
 	annotationLeft          = "kraft.dev/left" // on claims: the node left its pool
 )
 

@@ -232,6 +232,9 @@ func brokenPod(p *corev1.Pod, now time.Time) string {
 	return ""
 }
 
+// home is how claims name this cluster.
+func (s *scope) home() string { return s.cluster.Namespace + "/" + s.cluster.Name }
+
 // planClaims is what the claims' annotations say.
 func (s *scope) planClaims() []plan.Claim {
 	var out []plan.Claim
@@ -240,8 +243,12 @@ func (s *scope) planClaims() []plan.Claim {
 		if err != nil {
 			id = -1
 		}
+		elsewhere := c.Annotations[annotationHome]
+		if elsewhere == s.home() {
+			elsewhere = ""
+		}
 		out = append(out, plan.Claim{
-			Name: c.Name, NodeID: int32(id), Directory: c.Annotations[annotationDirectoryID], Left: c.Annotations[annotationLeft] == "true",
+			Name: c.Name, Elsewhere: elsewhere, NodeID: int32(id), Directory: c.Annotations[annotationDirectoryID], Left: c.Annotations[annotationLeft] == "true",
 			Identity: plan.Identity{
 				ClusterID: c.Annotations[annotationClusterID], Voters: parseVoters(c.Annotations[annotationInitialVoters]),
 				Formed: c.Annotations[annotationFormed] == "true",

@@ -229,6 +229,7 @@ func (s *scope) claim(n *node) *corev1.PersistentVolumeClaim {
 				annotationNodeID:        fmt.Sprint(n.id),
 				annotationInitialVoters: formatVoters(s.cluster.Status.InitialVoters),
 				annotationFormed:        fmt.Sprint(s.cluster.Status.Formed),
+				annotationHome:          s.home(),
 			},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{

@@ -119,7 +119,8 @@ type KRaftClusterSpec struct {
 	// +optional
 	Paused bool `json:"paused,omitempty"`
 
-	// Adopt insists on the claims of one cluster. Those that stand here under this name are taken up without it.
+	// Adopt insists on the claims of one cluster. Those that stand here under this name are taken up without it, but for
+	// claims that were moved here from another namespace or KRaftCluster.
 	// +optional
 	Adopt *AdoptSpec `json:"adopt,omitempty"`
 }

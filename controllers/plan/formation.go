@@ -27,6 +27,7 @@ type Claim struct {
 	NodeID    int32
 	Directory string // "" while not known
 	Left      bool   // its node left the pool
+	Elsewhere string // namespace/name of another KRaftCluster that it says it is of; "" of this one, or it does not say
 }
 
 // FormationStep says how a cluster without an identity in status comes to one.
@@ -86,6 +87,9 @@ func adopted(claims []Claim, adopt string) FormationStep {
 	if adopt != "" && adopt != id.ClusterID {
 		return refuse("the claims are of cluster %s, spec.adopt.clusterID is %s: set it to that, or remove the claims", id.ClusterID, adopt)
 	}
+	if away := elsewhere(claims); away != "" && adopt == "" {
+		return refuse("claims were moved here from %s: if that is gone, or never runs again, set spec.adopt.clusterID to %s to take them over; else move them away", away, id.ClusterID)
+	}
 	for _, c := range claims {
 		id.Formed = id.Formed || c.Formed
 		if len(id.Voters) == 0 {
@@ -98,6 +102,20 @@ func adopted(claims []Claim, adopt string) FormationStep {
 		return refuse("no claim of cluster %s names its initial voters: restore the annotation on one of them", id.ClusterID)
 	}
 	return FormationStep{Do: FormationAdopt, Identity: id}
+}
+
+// elsewhere names the other KRaftClusters whose claims stand here: "KRaftCluster a/demo (data-x, data-y)".
+func elsewhere(claims []Claim) string {
+	byHome := map[string][]string{}
+	for _, c := range claims {
+		if c.Elsewhere != "" {
+			byHome[c.Elsewhere] = append(byHome[c.Elsewhere], c.Name)
+		}
+	}
+	if len(byHome) == 0 {
+		return ""
+	}
+	return "KRaftCluster " + describe(byHome)
 }
 
 func refuse(format string, args ...any) FormationStep {

@@ -22,6 +22,7 @@ func TestNewIDsAreNeverMadeBesideClaims(t *testing.T) {
 	claim := func(name, id string, formed bool, v []Voter) Claim {
 		return Claim{Name: name, Identity: Identity{ClusterID: id, Voters: v, Formed: formed}}
 	}
+	moved := func(c Claim) Claim { c.Elsewhere = "old/demo"; return c }
 	for _, tc := range []struct {
 		name     string
 		recorded Identity
@@ -43,6 +44,10 @@ func TestNewIDsAreNeverMadeBesideClaims(t *testing.T) {
 		{name: "claims that disagree on the voters", claims: []Claim{claim("c0", "X", true, voters), claim("c1", "X", true, voters[:1])}, want: FormationRefuse, why: "c1 names other initial voters"},
 		{name: "adopt another than stands here", claims: []Claim{claim("c0", "X", true, voters)}, adopt: "Z", want: FormationRefuse, why: "spec.adopt.clusterID is Z"},
 		{name: "adopt what isn't here", adopt: "Z", want: FormationRefuse, why: "no claim of cluster Z"},
+		{name: "claims moved from elsewhere", claims: []Claim{moved(claim("c0", "X", true, voters)), claim("c1", "X", true, voters)}, want: FormationRefuse, why: "moved here from KRaftCluster old/demo (c0): if that is gone, or never runs again, set spec.adopt.clusterID to X"},
+		{name: "adopt claims moved from elsewhere", claims: []Claim{moved(claim("c0", "X", true, voters)), claim("c1", "X", true, voters)}, adopt: "X", want: FormationAdopt, formed: true},
+		{name: "adopt others than were moved here", claims: []Claim{moved(claim("c0", "X", true, voters))}, adopt: "Z", want: FormationRefuse, why: "the claims are of cluster X, spec.adopt.clusterID is Z"},
+		{name: "recorded, and taken over before", recorded: ours, claims: []Claim{moved(claim("c0", "X", true, voters))}, want: FormationSettled},
 		{name: "adopt what stands here", claims: []Claim{claim("c0", "X", true, voters)}, adopt: "X", want: FormationAdopt, formed: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

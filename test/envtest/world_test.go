@@ -75,7 +75,18 @@ func newWorld(t *testing.T) *world {
 	t.Parallel()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "w-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	require.NoError(t, kube.Create(t.Context(), ns))
-	w := &world{t: t, ns: ns.Name, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}, disks: map[int32][16]byte{}, dynamic: map[string]string{}}
+	return startWorld(t, ns.Name)
+}
+
+// elsewhere is a world of its own in another namespace.
+func (w *world) elsewhere(ns string) *world {
+	w.t.Helper()
+	return startWorld(w.t, ns)
+}
+
+func startWorld(t *testing.T, ns string) *world {
+	t.Helper()
+	w := &world{t: t, ns: ns, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}, disks: map[int32][16]byte{}, dynamic: map[string]string{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	t.Cleanup(func() { cancel(); done.Wait() })
