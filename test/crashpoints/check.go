@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -164,6 +165,17 @@ func (r *rules) most(c *v1alpha1.KRaftCluster) int {
 	n, err := intstr.GetScaledValueFromIntOrPercent(&c.Spec.Rolling.MaxUnavailable, int(c.Spec.Brokers.Replicas), false)
 	must(err)
 	return max(1, n)
+}
+
+// starts is called when a node has started: whose cluster it is was recorded before.
+func (r *rules) starts(pod *corev1.Pod, k *kraftd) {
+	c, set := r.w.cluster(), get[*appsv1.StatefulSet](r.w.store, strings.TrimSuffix(pod.Name, "-0"))
+	if c == nil || set == nil || !metav1.IsControlledBy(set, c) || !metav1.IsControlledBy(pod, set) {
+		return
+	}
+	if c.Status.ClusterID != k.disk.cluster {
+		r.w.violate("%s starts as one of cluster %s, and the cluster recorded is %q", pod.Name, k.disk.cluster, c.Status.ClusterID)
+	}
 }
 
 // readiness is called when a pod becomes Ready, or no longer is.

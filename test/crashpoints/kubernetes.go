@@ -222,7 +222,11 @@ func (w *world) startPod(pod *corev1.Pod) error {
 	if len(texts) != 2 {
 		return fmt.Errorf("%d settings", len(texts))
 	}
-	return w.fleet.start(pod.UID, pod.Name, claim.UID, texts[0], texts[1])
+	if err := w.fleet.start(pod.UID, pod.Name, claim.UID, texts[0], texts[1]); err != nil {
+		return err
+	}
+	w.rules.starts(pod, w.fleet.run[pod.UID])
+	return nil
 }
 
 // livePermit tells whether the live settings let an empty disk form the quorum.

@@ -51,6 +51,9 @@ func (w *world) normal() map[string]string {
 		var content map[string]any
 		must(json.Unmarshal(raw, &content))
 		drop(content)
+		if obj.GetAnnotations()["kraft.dev/left"] == "true" { // whether its node was seen fetching before it left is chance
+			delete(content["metadata"].(map[string]any)["annotations"].(map[string]any), "kraft.dev/directory-id")
+		}
 		if k.kind != "KRaftCluster" {
 			delete(content, "status")
 		}
