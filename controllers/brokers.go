@@ -2,13 +2,16 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
@@ -136,6 +139,9 @@ func (r *Reconciler) moveBroker(ctx context.Context, s *scope) (ctrl.Result, err
 		if leader == "" {
 			return ctrl.Result{RequeueAfter: soon}, nil
 		}
+		if err := r.stillCurrent(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
 		if err := r.Admin.UnregisterBroker(ctx, leader, id); err != nil {
 			return ctrl.Result{}, fmt.Errorf("unregistering broker %d: %w", id, err)
 		}
@@ -167,18 +173,47 @@ func (s *scope) markReplaced(id int32) {
 func (r *Reconciler) forgetReplaced(ctx context.Context, s *scope) error {
 	st := &s.cluster.Status
 	for _, l := range slices.Clone(st.LostBrokers) {
-		if !l.Replaced || s.topics == nil || s.quorum == nil || s.quorum.Leader < 0 || slices.Contains(s.topics.Unfenced, l.ID) {
+		if !l.Replaced || !s.forgettable(l.ID) {
 			continue
+		}
+		if err := s.observe(ctx, r.Live); err != nil {
+			return err
+		}
+		r.ask(ctx, s, 0)
+		if !s.forgettable(l.ID) {
+			continue // it isn't so any more
+		}
+		if err := r.stillCurrent(ctx, s); err != nil {
+			return err
 		}
 		leader := s.controllerPodAddress(s.quorum.Leader)
-		if count, _ := s.topics.On(l.ID); count > 0 || leader == "" {
-			continue
-		}
 		if err := r.Admin.UnregisterBroker(ctx, leader, l.ID); err != nil {
 			return fmt.Errorf("unregistering broker %d: %w", l.ID, err)
 		}
 		st.LostBrokers = slices.DeleteFunc(st.LostBrokers, func(o v1alpha1.LostBroker) bool { return o.ID == l.ID })
 		r.event(s, nil, corev1.EventTypeNormal, "NodeLeft", "Scale", "broker %d, which was replaced, has no partitions left: it is unregistered", l.ID)
+	}
+	return nil
+}
+
+// forgettable tells whether a replaced broker is of no use to anybody: no pod of its is left, and no partition names it.
+func (s *scope) forgettable(id int32) bool {
+	if s.topics == nil || s.quorum == nil || s.quorum.Leader < 0 || slices.Contains(s.topics.Unfenced, id) || s.controllerPodAddress(s.quorum.Leader) == "" {
+		return false
+	}
+	count, _ := s.topics.On(id)
+	return count == 0 && s.pods[podName(nodeName(s.cluster.Name, false, id))] == nil
+}
+
+// stillCurrent fails with a conflict where another operator has written the status since this pass read it: the cluster
+// itself knows nothing of resource versions, and this pass may have slept.
+func (r *Reconciler) stillCurrent(ctx context.Context, s *scope) error {
+	var now v1alpha1.KRaftCluster
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.cluster), &now); err != nil {
+		return err
+	}
+	if now.ResourceVersion != s.cluster.ResourceVersion {
+		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("kraftclusters").GroupResource(), s.cluster.Name, errors.New("somebody else wrote it"))
 	}
 	return nil
 }
