@@ -200,8 +200,11 @@ func nodePorts(svc *corev1.Service) map[string]int32 {
 // makeStatefulSet applies a StatefulSet that the API itself doesn't have: one that the cache hasn't seen may be of
 // another template, which changes only in its turn.
 func (r *Reconciler) makeStatefulSet(ctx context.Context, s *scope, n *node) error {
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: s.cluster.Namespace, Name: n.name}, &appsv1.StatefulSet{})
-	if err == nil || !apierrors.IsNotFound(err) {
+	var there appsv1.StatefulSet
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: s.cluster.Namespace, Name: n.name}, &there)
+	if err == nil {
+		return r.relabel(ctx, s, n, &there)
+	} else if !apierrors.IsNotFound(err) {
 		return err
 	}
 	if err := r.apply(ctx, marked(n.want)); err != nil {
@@ -246,7 +249,7 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope, n *node) error {
 		return fmt.Errorf("claim %s: %w", claim.Name, err)
 	}
 	if other.Annotations[annotationClusterID] == s.cluster.Status.ClusterID && other.Annotations[annotationNodeID] == fmt.Sprint(n.id) {
-		return nil // the cache hasn't seen it yet
+		return r.relabel(ctx, s, n, &other) // or the cache hasn't seen it yet
 	}
 	s.refused = fmt.Sprintf("claim %s stands here and doesn't say that it is node %d of cluster %s: move it away, delete it, or annotate it (%s, %s)",
 		claim.Name, n.id, s.cluster.Status.ClusterID, annotationClusterID, annotationNodeID)
