@@ -198,8 +198,18 @@ func (r *rules) changes(m *manager, remove bool, v voter) {
 	if f.q == nil {
 		return
 	}
+	awake := m == r.w.active // what a process asks for that slept through another's work, the quorum itself refuses
+	if !f.q.committed && awake {
+		r.w.violate("%s asks to %s voter %d before the last change is committed", m.name, what, v.id)
+	}
 	if !r.intended(`"id":` + strconv.Itoa(int(v.id)) + `,"directoryID":"` + v.dir + `","reason"`) {
 		r.w.violate("%s asks to %s voter %d and has not recorded it", m.name, what, v.id)
+	}
+	if c := r.w.cluster(); remove && awake && c != nil && c.Spec.Quorum.Voters != nil && len(f.q.voters) <= int(*c.Spec.Quorum.Voters) {
+		k := f.up(v.id) // the same id on a new disk can't be added first
+		if k == nil || k.disk.dir == v.dir {
+			r.w.violate("%s asks to remove voter %d before another takes its place", m.name, v.id)
+		}
 	}
 	after := slices.DeleteFunc(slices.Clone(f.q.voters), func(o voter) bool { return o == v })
 	if !remove {

@@ -17,7 +17,7 @@ import (
 const (
 	catchUp   = 300 * time.Millisecond // an observer, from its first fetch
 	elects    = 400 * time.Millisecond // from a lost leader to the next
-	commits   = 100 * time.Millisecond // a change of the voters
+	commits   = 400 * time.Millisecond // a change of the voters: longer than the operator waits between two looks
 	registers = 200 * time.Millisecond // a broker, from its start
 	rejoins   = 500 * time.Millisecond // the in-sync replicas, from being registered
 	staysUp   = 10 * time.Second       // Ready through a time without a leader
