@@ -133,16 +133,15 @@ func (r *recovery) run(out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
 	if err := r.look(d, dir); err != nil {
-		return err
+		return errors.Join(err, d.Abandon())
 	}
 	excluded := r.report(out)
 	if err := r.refuse(excluded); err != nil {
-		return err
+		return errors.Join(err, d.Abandon()) // a refusal changes nothing
 	}
 	epoch, err := r.write(d)
-	if err != nil {
+	if err := errors.Join(err, d.Close()); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\nNode %d is the only voter now, from epoch %d on. Start it; then start the other survivors, and `kraftd quorum add` each.\n", r.mine.key.ID, epoch)

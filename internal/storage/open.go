@@ -55,7 +55,7 @@ type opener struct {
 	segments  []*segment
 	end       int64
 	cut       *cut
-	untrimmed []*segment // that end in space which a crash left allocated
+	untrimmed []*segment // full ones that end in space which a crash left allocated; the active one uses it
 	reindex   map[*segment]bool
 	found     epochCache // epochs seen in checked batches
 	recorded  epochCache // by the checkpoint, with SyncEpochs

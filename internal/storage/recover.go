@@ -42,7 +42,9 @@ func (o *opener) check() error {
 			return zerr
 		} else if unused {
 			s.allocated = s.size.Swap(pos)
-			o.untrimmed = append(o.untrimmed, s)
+			if i < len(o.segments)-1 {
+				o.untrimmed = append(o.untrimmed, s)
+			}
 			continue
 		}
 		switch {

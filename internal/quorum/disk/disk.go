@@ -202,13 +202,22 @@ func (d *Disk) RemovePending(nowMs int64) error {
 
 // Close flushes and closes the log; call it when nothing else uses the disk any more.
 func (d *Disk) Close() error {
+	return d.close(false)
+}
+
+// Abandon closes the files as they are, without writing anything.
+func (d *Disk) Abandon() error {
+	return d.close(true)
+}
+
+func (d *Disk) close(abandon bool) error {
 	if d.serving != nil {
 		_ = d.serving.Close()
 	}
 	if d.download != nil {
 		_ = d.download.Abort() // what is left of it is removed at the next start
 	}
-	if d.log.Err() != nil {
+	if abandon || d.log.Err() != nil {
 		return d.log.Abandon()
 	}
 	return d.log.Close()
