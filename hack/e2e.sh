@@ -20,4 +20,4 @@ trap cleanup EXIT
 KUBECONFIG=$("$LOCALKUBE" --name "$CLUSTER" kubeconfig)
 export KUBECONFIG KUBECTL LOCALKUBE CLUSTER IMAGE
 say "the tests"
-go test -tags e2e -count=1 -timeout 15m -v ${E2E_RUN:+-run "$E2E_RUN"} ./test/e2e
+go test -tags e2e -count=1 -timeout 25m -v ${E2E_RUN:+-run "$E2E_RUN"} ./test/e2e
