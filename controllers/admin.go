@@ -85,6 +85,15 @@ func (v *views) forget(key types.NamespacedName) {
 	delete(v.of, key)
 }
 
+// lookAgain reads everything from the API itself and asks the cluster anew: what is decided before an act must be decided once more by this.
+func (r *Reconciler) lookAgain(ctx context.Context, s *scope) error {
+	if err := s.observe(ctx, r.Live); err != nil {
+		return err
+	}
+	r.ask(ctx, s, 0)
+	return nil
+}
+
 // ask fills in what the cluster says of itself. A cluster that doesn't answer makes the planners careful: nil.
 func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 	v := r.views.get(types.NamespacedName{Namespace: s.cluster.Namespace, Name: s.cluster.Name})

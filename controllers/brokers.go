@@ -105,10 +105,9 @@ func (r *Reconciler) mindBrokers(ctx context.Context, s *scope) (ctrl.Result, er
 		return ctrl.Result{}, nil
 	}
 	decided := s.brokers
-	if err := s.observe(ctx, r.Live); err != nil {
+	if err := r.lookAgain(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.ask(ctx, s, 0)
 	if s.brokers = next(); s.brokers.Do != decided.Do || s.brokers.Node.ID != decided.Node.ID {
 		return ctrl.Result{RequeueAfter: soon}, nil // it isn't so any more
 	}
@@ -176,10 +175,9 @@ func (r *Reconciler) forgetReplaced(ctx context.Context, s *scope) error {
 		if !l.Replaced || !s.forgettable(l.ID) {
 			continue
 		}
-		if err := s.observe(ctx, r.Live); err != nil {
+		if err := r.lookAgain(ctx, s); err != nil {
 			return err
 		}
-		r.ask(ctx, s, 0)
 		if !s.forgettable(l.ID) {
 			continue // it isn't so any more
 		}

@@ -98,10 +98,9 @@ func (r *Reconciler) hibernate(ctx context.Context, s *scope) (ctrl.Result, erro
 		s.cluster.Status.Doing = s.stopping(step)
 		return ctrl.Result{RequeueAfter: soon}, nil
 	default:
-		if err := s.observe(ctx, r.Live); err != nil {
+		if err := r.lookAgain(ctx, s); err != nil {
 			return ctrl.Result{}, err
 		}
-		r.ask(ctx, s, 0)
 		again := plan.Hibernate(s.resting())
 		if again.Do != step.Do || again.What != step.What {
 			return ctrl.Result{RequeueAfter: soon}, nil // it isn't so any more

@@ -40,10 +40,9 @@ func (r *Reconciler) rollOne(ctx context.Context, s *scope) (ctrl.Result, error)
 		return ctrl.Result{}, nil
 	}
 	decided := s.roll
-	if err := s.observe(ctx, r.Live); err != nil {
+	if err := r.lookAgain(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.ask(ctx, s, 0)
 	s.roll = plan.Roll(s.snapshot())
 	if s.roll.Do != decided.Do || s.roll.Node.ID != decided.Node.ID {
 		return ctrl.Result{RequeueAfter: soon}, nil // it isn't so any more

@@ -84,10 +84,9 @@ func (r *Reconciler) changeVoters(ctx context.Context, s *scope) (ctrl.Result, e
 		return ctrl.Result{}, nil
 	}
 	decided := s.voters
-	if err := s.observe(ctx, r.Live); err != nil {
+	if err := r.lookAgain(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.ask(ctx, s, 0)
 	s.voters = plan.Voters(s.snapshot(), s.goal())
 	if s.voters.Do != decided.Do || s.voters.Voter != decided.Voter || s.voters.Node.ID != decided.Node.ID {
 		return ctrl.Result{RequeueAfter: soon}, nil // it isn't so any more
