@@ -8,9 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -155,9 +153,7 @@ func (r *Reconciler) backIntoBudget(ctx context.Context, s *scope, snap plan.Sna
 }
 
 func (r *Reconciler) label(ctx context.Context, pod *corev1.Pod, value string) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:%s}}}`, pod.UID, labelBatch, value)
-	err := r.Patch(ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager))
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+	if err := r.patchPod(ctx, pod, "labels", labelBatch, value); err != nil {
 		return fmt.Errorf("labelling pod %s: %w", pod.Name, err)
 	}
 	return nil

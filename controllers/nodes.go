@@ -96,13 +96,22 @@ func (r *Reconciler) hurryPods(ctx context.Context, s *scope, hash string) error
 		if p == nil || p.DeletionTimestamp != nil || p.Annotations[annotationLiveHash] == hash {
 			continue
 		}
-		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, p.UID, annotationLiveHash, hash)
-		err := r.Patch(ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager))
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		if err := r.patchPod(ctx, p, "annotations", annotationLiveHash, strconv.Quote(hash)); err != nil {
 			return fmt.Errorf("hurrying pod %s: %w", p.Name, err)
 		}
 	}
 	return nil
+}
+
+// patchPod sets one label or annotation (field says which map) of this very pod; value is JSON, null takes it off. A pod that is gone, or
+// another one by now, is no error: the next pass looks again.
+func (r *Reconciler) patchPod(ctx context.Context, pod *corev1.Pod, field, key, value string) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,%q:{%q:%s}}}`, pod.UID, field, key, value)
+	err := r.Patch(ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager))
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
 }
 
 // A kubelet that is refused something at a pod's first try (its rights follow the binding by a moment) tries again
@@ -126,9 +135,7 @@ func (r *Reconciler) hurryStarts(ctx context.Context, s *scope) (ctrl.Result, er
 		if times >= hurryTimes || s.now.Sub(p.CreationTimestamp.Time) < hurryAfter<<times {
 			continue
 		}
-		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:"%d"}}}`, p.UID, annotationHurried, times+1)
-		err = r.Patch(ctx, p.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager))
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		if err := r.patchPod(ctx, p, "annotations", annotationHurried, fmt.Sprintf(`"%d"`, times+1)); err != nil {
 			return ctrl.Result{}, fmt.Errorf("hurrying pod %s: %w", p.Name, err)
 		}
 	}
