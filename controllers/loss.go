@@ -143,7 +143,7 @@ func (s *scope) lossMessage() string {
 		return l.String()
 	}
 	return l.String() + ". Nothing is done by itself. If a lost volume can be brought back, do that. If not: set spec.hibernated, run status.nextCommand" +
-		", then that of the best survivor again with" + s.recoverFlags() + " added, and unset spec.hibernated." +
+		", then in the same shell `" + recoverFunction(l.Survivors[0].ID) + s.recoverFlags() + "`, and unset spec.hibernated." +
 		" Whatever only the lost disks had is lost, acknowledged or not"
 }
 
@@ -183,8 +183,9 @@ func (s *scope) afterLoss() string {
 	return strings.Join(out, "; ")
 }
 
-// recoverCommand runs `kraftd quorum recover` on a stopped node's disk: its pod with that command and no probes. Flags
-// can be added at its end.
+// recoverCommand is a shell function and a call of it: it runs `kraftd quorum recover` on a stopped node's disk, by a pod
+// with that command and no probes, and ends as that did. Flags can be added to the call. What the pod printed comes from
+// its log after it ended: `kubectl run --attach` loses what a quick container says before it is attached to.
 func (s *scope) recoverCommand(n *node) string {
 	set := s.sets[n.name]
 	if set == nil {
@@ -192,6 +193,7 @@ func (s *scope) recoverCommand(n *node) string {
 	}
 	pod := fmt.Sprintf("%s-recover-%d", s.cluster.Name, n.id)
 	spec := set.Spec.Template.Spec.DeepCopy()
+	spec.RestartPolicy = corev1.RestartPolicyNever
 	spec.TopologySpreadConstraints, spec.TerminationGracePeriodSeconds, spec.DeprecatedServiceAccount = nil, nil, ""
 	c := &spec.Containers[0]
 	c.Name, c.Command, c.Resources, c.Ports = pod, []string{"/kraftd"}, corev1.ResourceRequirements{}, nil
@@ -200,7 +202,21 @@ func (s *scope) recoverCommand(n *node) string {
 	if err != nil {
 		panic(fmt.Sprintf("pod of %s: %v", n.name, err)) // Kubernetes' own types: they always marshal
 	}
-	ns := s.cluster.Namespace // one that ran before may still be going
-	return fmt.Sprintf("kubectl -n %s wait --for=delete pod/%s --timeout=2m && kubectl -n %s run %s --attach --rm --quiet --restart=Never --image=%s --override-type=strategic --overrides='%s' -- quorum recover --config %s/%s",
-		ns, pod, ns, pod, c.Image, strings.ReplaceAll(string(overrides), "'", `'\''`), configDir, configFile)
+	const terminated = "{.status.containerStatuses[0].state.terminated"
+	return strings.NewReplacer(
+		"KUBECTL", "kubectl -n "+s.cluster.Namespace,
+		"POD", pod,
+		"IMAGE", c.Image,
+		"OVERRIDES", "'"+strings.ReplaceAll(string(overrides), "'", `'\''`)+"'",
+		"CONFIG", configDir+"/"+configFile,
+		"FUNCTION", recoverFunction(n.id),
+	).Replace(`FUNCTION() { KUBECTL delete pod POD --ignore-not-found && ` +
+		`KUBECTL run POD --quiet --restart=Never --image=IMAGE --override-type=strategic --overrides=OVERRIDES -- quorum recover --config CONFIG "$@" && ` +
+		`KUBECTL wait pod/POD --for=jsonpath='` + terminated + `}' --timeout=2m >&2; ` +
+		`KUBECTL logs POD; ` +
+		`code=$(KUBECTL get pod POD -o jsonpath='` + terminated + `.exitCode}'); ` +
+		`KUBECTL delete pod POD >&2; return "${code:-1}"; }; FUNCTION`)
 }
+
+// recoverFunction is the name of the shell function that recovers a node.
+func recoverFunction(id int32) string { return fmt.Sprintf("recover_%d", id) }

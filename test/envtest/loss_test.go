@@ -75,11 +75,14 @@ func TestALostQuorumIsAConditionWithTheWayOut(t *testing.T) {
 
 	w.hibernate(true)
 	c = w.await("demo", "Hibernated, and its quorum still lost", func(c *v1alpha1.KRaftCluster) bool { return hibernated(c) && lost(c) })
-	flags := regexp.MustCompile(`again with (.*) added`).FindStringSubmatch(condition(c, "QuorumHealthy").Message)
-	require.Len(t, flags, 2)
-	require.Equal(t, "--quarantined 0@"+directory[0]+" --quarantined 2@"+directory[2]+" --accept-data-loss", flags[1])
-	args := w.requireRecoverPod(c.Status.NextCommand+" "+flags[1], "data-demo-controller-1")
-	requireFlags(t, args)
+	call := regexp.MustCompile("in the same shell `(.*)`").FindStringSubmatch(condition(c, "QuorumHealthy").Message)
+	require.Len(t, call, 2)
+	require.Equal(t, "recover_1 --quarantined 0@"+directory[0]+" --quarantined 2@"+directory[2]+" --accept-data-loss", call[1])
+	looks := w.requireRecoverPod(c.Status.NextCommand, "data-demo-controller-1")
+	requireFlags(t, looks)
+	recovers := w.requireRecoverPod(c.Status.NextCommand+" >&2; "+call[1], "data-demo-controller-1")
+	requireFlags(t, recovers)
+	require.Equal(t, strings.Fields(call[1])[1:], recovers[len(looks):])
 
 	// Had it been a passing thing, nothing of this is left.
 	w.mu.Lock()
@@ -92,16 +95,19 @@ func TestALostQuorumIsAConditionWithTheWayOut(t *testing.T) {
 	require.Equal(t, "Healthy", condition(c, "QuorumHealthy").Reason)
 }
 
-// requireRecoverPod runs a command with a shell whose kubectl only tells its arguments, makes the pod that kubectl would
-// (as the API judges it) and returns what is run in it.
+// requireRecoverPod runs a command with a shell whose kubectl only tells the arguments of `kubectl run` and that the
+// container ended with code 3, makes the pod that kubectl would (as the API judges it) and returns what is run in it.
 func (w *world) requireRecoverPod(command, claim string) []string {
 	t := w.t
 	t.Helper()
-	out, err := exec.Command("sh", "-c", `kubectl() { printf '%s\n' "$@"; }; `+command).CombinedOutput()
-	require.NoError(t, err, string(out))
+	const tells = `kubectl() { case "$3" in run) printf '%s\n' "$@";; get) echo 3;; *) echo "$*" >&2;; esac; }; `
+	cmd := exec.Command("sh", "-c", tells+command)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "%s", out)
+	require.Equal(t, 3, exit.ExitCode(), "the code of the container\n%s", exit.Stderr)
+	require.Regexp(t, "(?s)delete pod demo-recover-1 --ignore-not-found.*wait pod/demo-recover-1 .*delete pod demo-recover-1\n", string(exit.Stderr))
 	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-	require.Equal(t, []string{"-n", w.ns, "wait", "--for=delete", "pod/demo-recover-1", "--timeout=2m"}, lines[:6])
-	lines = lines[6:]
 	require.Equal(t, []string{"-n", w.ns, "run", "demo-recover-1"}, lines[:4])
 	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: lines[3]}}
 	pod.Spec.Containers = []corev1.Container{{Name: lines[3]}}
@@ -129,6 +135,7 @@ func (w *world) requireRecoverPod(command, claim string) []string {
 	var got corev1.Pod
 	require.NoError(t, json.Unmarshal(merged, &got))
 	require.NoError(t, kube.Create(t.Context(), got.DeepCopy(), client.DryRunAll), "the API takes it, also at the level restricted")
+	require.Equal(t, corev1.RestartPolicyNever, got.Spec.RestartPolicy)
 	require.Len(t, got.Spec.Containers, 1)
 	require.Equal(t, []string{"/kraftd"}, got.Spec.Containers[0].Command)
 	require.Equal(t, lines[dashes+1:], got.Spec.Containers[0].Args)
