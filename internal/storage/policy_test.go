@@ -80,6 +80,45 @@ func TestIdempotentProducers(t *testing.T) {
 	}
 }
 
+// TestBatchesInFlightAreRecognisedAfterARestart: a client that had five batches in flight when all brokers stopped sends each
+// of them again. A snapshot of the producers has the newest alone.
+func TestBatchesInFlightAreRecognisedAfterARestart(t *testing.T) {
+	for _, batches := range []int32{1, 4, 5, 7, 60} {
+		fsys := memfs.New()
+		l := openLog(t, fsys, smallConfig(), storage.OpenOptions{})
+		send := func(l *storage.Log, id int64, seq int32) (storage.AppendInfo, error) {
+			return l.AppendLeader(idempotent(t, id, 0, seq*2, 2, 1000), 1, 1000, storage.AppendOptions{})
+		}
+		firsts := map[string]int64{}
+		for seq := range batches {
+			for id := range int64(3) {
+				info, err := send(l, id, seq)
+				require.NoError(t, err)
+				firsts[fmt.Sprint(id, seq)] = info.First
+			}
+		}
+		killed := openLog(t, fsys.KillClone(), smallConfig(), storage.OpenOptions{})
+		require.NoError(t, l.Close())
+		closed := openLog(t, fsys, smallConfig(), storage.OpenOptions{Clean: true})
+		for name, l := range map[string]*storage.Log{"killed": killed, "closed": closed} {
+			for seq := range batches {
+				for id := range int64(3) {
+					info, err := send(l, id, seq)
+					if seq < batches-5 {
+						require.ErrorIs(t, err, storage.ErrOutOfOrderSequence, "%s: batch %d of %d", name, seq, batches)
+						continue
+					}
+					require.NoError(t, err, "%s: batch %d of %d", name, seq, batches)
+					require.True(t, info.Duplicate, "%s: batch %d of %d", name, seq, batches)
+					require.Equal(t, firsts[fmt.Sprint(id, seq)], info.First)
+				}
+			}
+			_, err := send(l, 0, batches)
+			require.NoError(t, err, "and the next is news")
+		}
+	}
+}
+
 func TestProducerStateSurvivesRollsTruncationAndDamage(t *testing.T) {
 	fsys := memfs.New()
 	l := openLog(t, fsys, smallConfig(), storage.OpenOptions{})
