@@ -82,6 +82,10 @@ crashpoints: ## The operator is killed at each of its writes and requests, and h
 e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own
 	hack/e2e.sh
 
+.PHONY: e2e-full
+e2e-full: $(HELM) ## A cluster's long life on a real Kubernetes, under load, with a table of what clients saw: up to 75 minutes
+	E2E_FULL=1 E2E_CLUSTER=kraft-full hack/e2e.sh
+
 .PHONY: interop
 interop: build ## Apache Kafka 4.3.1's own tools against our cluster and our disks
 	hack/interop.sh

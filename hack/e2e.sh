@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The end-to-end tests on a real Kubernetes of their own (hack/localkube, cluster kraft-e2e), which is removed afterwards.
+#   E2E_FULL=1        the long story, TestFull, instead of the short one
 #   E2E_RUN=TestName  run a part; E2E_KEEP=1 leaves the cluster up; E2E_CLUSTER=name  another name than kraft-e2e
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +18,19 @@ cleanup() { [ -n "${E2E_KEEP:-}" ] || "$LOCALKUBE" --name "$CLUSTER" down; }
 trap cleanup EXIT
 "$LOCALKUBE" --name "$CLUSTER" up
 "$LOCALKUBE" --name "$CLUSTER" load bin/image.tar
+RUN='^Test(KRaftCluster|DemoOnTheCurrentContext)$' TIMEOUT=25m
+if [ -n "${E2E_FULL:-}" ]; then
+	RUN='^TestFull$' TIMEOUT=75m
+	say "the image of the previous commit"
+	PREVIOUS=$(mktemp -d)
+	PREVIOUS_IMAGE=kraft.local/kraft-operator:previous
+	git archive HEAD~1 | tar -x -C "$PREVIOUS"
+	make --no-print-directory -C "$PREVIOUS" image IMAGE="$PREVIOUS_IMAGE" VERSION=previous
+	"$LOCALKUBE" --name "$CLUSTER" load "$PREVIOUS/bin/image.tar"
+	rm -r "$PREVIOUS"
+	export PREVIOUS_IMAGE
+fi
 KUBECONFIG=$("$LOCALKUBE" --name "$CLUSTER" kubeconfig)
 export KUBECONFIG KUBECTL LOCALKUBE CLUSTER IMAGE
 say "the tests"
-go test -tags e2e -count=1 -timeout 25m -v ${E2E_RUN:+-run "$E2E_RUN"} ./test/e2e
+go test -tags e2e -count=1 -timeout "$TIMEOUT" -v -run "${E2E_RUN:-$RUN}" ./test/e2e

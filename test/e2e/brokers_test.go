@@ -77,6 +77,7 @@ func brokersBothWays(t *testing.T) {
 	b := startLoad(t, "brokers")
 	before := pods(t)
 	k(t, "scale", "kraftcluster", cluster, "--replicas", "4")
+	crashOperator(t)
 	eventually(t, "four brokers and Ready", 2*time.Minute, func() bool {
 		return len(pods(t)) == 7 && ready(t, cluster)
 	})

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 // TestKRaftCluster is one story, told in order on one cluster: install, apply, use, break, change, remove.
 func TestKRaftCluster(t *testing.T) {
+	t.Cleanup(printReport)
 	t.Run("helm installs and removes the operator, and the CRD stays", helmInstall)
 	t.Run("kustomize installs the operator", kustomizeInstall)
 	t.Run("one file makes a cluster", applySample)
@@ -33,6 +33,7 @@ func TestKRaftCluster(t *testing.T) {
 	t.Run("settings that need no restart are applied without one", settings)
 	t.Run("a static setting rolls every node, the active controller last", rollAll)
 	t.Run("a rollout to an image that does not exist stops, bears a drain and a lost node, and is mended", badImage)
+	t.Run("a node is cut off and healed", cutNode)
 	t.Run("hibernated and woken", hibernate)
 	t.Run("a quorum that is lost for good is recovered by the commands in status", loseQuorum)
 	t.Run("the operator uses the rights it has, and no others", rights)
@@ -198,6 +199,7 @@ func rollAll(t *testing.T) {
 	before := pods(t)
 	var order []string
 	patch(t, `{"spec":{"config":{"num.partitions":"9"}}}`)
+	crashOperatorMidway(t)
 	eventually(t, "every pod was replaced", 5*time.Minute, func() bool {
 		for id, p := range pods(t) {
 			if p.UID != before[id].UID && p.Ready && !slices.Contains(order, id) {
@@ -211,7 +213,7 @@ func rollAll(t *testing.T) {
 		require.Equal(t, "controllers", before[id].Pool, "controllers come before brokers: %v", order)
 	}
 	b.tail()
-	b.finish("everything rolled").bench(t, "roll")
+	b.finish("everything rolled, the operator killed meanwhile").bench(t, "roll")
 	require.Contains(t, k(t, "get", "events"), "Restart", "each restart is an event with its reason")
 }
 
@@ -271,15 +273,9 @@ func badImage(t *testing.T) {
 // memory compares the resident set of every node with the bar: 32 MiB after load.
 func memory(t *testing.T) {
 	for _, p := range pods(t) {
-		out, err := run(t, "", env(t, "KUBECTL"), "get", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:8080/proxy/metrics", namespace, p.Name))
-		require.NoError(t, err)
-		for _, line := range strings.Split(out, "\n") {
-			if v, ok := strings.CutPrefix(line, "process_resident_memory_bytes "); ok {
-				bytes, err := strconv.ParseFloat(v, 64)
-				require.NoError(t, err)
-				bench(t, "rss_kib_"+p.Name, bytes/1024, 32*1024, "")
-			}
-		}
+		bytes, ok := metric(t, p, "process_resident_memory_bytes")
+		require.True(t, ok, "%s says how large it is", p.Name)
+		bench(t, "rss_kib_"+p.Name, bytes/1024, 32*1024, "")
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kraft-dev/kraft-operator/test/e2e/load"
 )
@@ -59,12 +58,8 @@ func wake(t testing.TB, b *background) time.Duration {
 	topic := "woken"
 	began := time.Now()
 	patch(t, `{"spec":{"hibernated":false}}`)
-	quick := append([]kgo.Opt{
-		kgo.DialTimeout(100 * time.Millisecond), kgo.MetadataMinAge(100 * time.Millisecond),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
-	}, b.opts...)
 	wg.Go(func() {
-		if err := load.Produce(ctx, &ledger, topic, b.topic, 0, 1, 0, 100, quick...); err != nil {
+		if err := load.Produce(ctx, &ledger, topic, b.topic, 0, 1, 0, 100, quick(b.opts)...); err != nil {
 			t.Errorf("producer: %v", err)
 		}
 	})

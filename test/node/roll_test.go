@@ -88,11 +88,11 @@ func standbysFirst(t *testing.T, c *cluster.Cluster) []*cluster.Node {
 // restart stops a node by SIGTERM and starts it again; it returns the longest gap in metadata writes meanwhile.
 func restart(t *testing.T, c *cluster.Cluster, n *cluster.Node) time.Duration {
 	t.Helper()
-	var writes load.Ledger
+	writes := load.MetadataWriter{Topic: "t", Every: 10 * time.Millisecond}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- load.Metadata(ctx, &writes, "t", 10*time.Millisecond, kgo.SeedBrokers(c.Bootstrap()...))
+		done <- writes.Run(ctx, kgo.SeedBrokers(c.Bootstrap()...))
 	}()
 	more := func() {
 		want := writes.Total() + 20

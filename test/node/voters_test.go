@@ -92,11 +92,11 @@ func TestVotersChangeUnderLoad(t *testing.T) {
 	c := cluster.Start(t, cluster.Spec{Controllers: 5, Voters: 1, Brokers: 1, Processes: true})
 	q := quorum{t, c}
 	create(t, c, "t", 1, 1)
-	var writes load.Ledger
+	writes := load.MetadataWriter{Topic: "t", Every: 10 * time.Millisecond}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- load.Metadata(ctx, &writes, "t", 10*time.Millisecond, kgo.SeedBrokers(c.Bootstrap()...))
+		done <- writes.Run(ctx, kgo.SeedBrokers(c.Bootstrap()...))
 	}()
 	more := func() {
 		t.Helper()

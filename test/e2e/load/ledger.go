@@ -4,6 +4,7 @@ package load
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,8 +18,8 @@ type Ledger struct {
 	failed int64
 	first  error
 
-	last    time.Time // of the latest acknowledgement
-	longest time.Duration
+	latest  time.Time     // acknowledgement
+	longest time.Duration // without one
 }
 
 // sequences is a set of small integers as a bitmap: a million records cost 125 kB.
@@ -47,7 +48,7 @@ func (s *sequences) has(i int64) bool {
 func (l *Ledger) Start(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = now
+	l.latest = now
 }
 
 // Acked books one acknowledged record.
@@ -63,11 +64,11 @@ func (l *Ledger) Acked(producer string, seq int64, now time.Time) {
 		l.acked[producer] = s
 	}
 	s.add(seq)
-	if gap := now.Sub(l.last); !l.last.IsZero() && gap > l.longest {
+	if gap := now.Sub(l.latest); !l.latest.IsZero() && gap > l.longest {
 		l.longest = gap
 	}
-	if !l.last.IsZero() {
-		l.last = now
+	if !l.latest.IsZero() {
+		l.latest = now
 	}
 }
 
@@ -75,10 +76,10 @@ func (l *Ledger) Acked(producer string, seq int64, now time.Time) {
 func (l *Ledger) Stop(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if gap := now.Sub(l.last); !l.last.IsZero() && gap > l.longest {
+	if gap := now.Sub(l.latest); !l.latest.IsZero() && gap > l.longest {
 		l.longest = gap
 	}
-	l.last = time.Time{}
+	l.latest = time.Time{}
 }
 
 // Failed books a record that the client gave up on: it may or may not be in the log.
@@ -99,6 +100,43 @@ func (l *Ledger) Total() (n int64) {
 		n += s.n
 	}
 	return n
+}
+
+// Missing counts what l holds and other doesn't: acknowledged records that a consumer hasn't seen.
+func (l *Ledger) Missing(other *Ledger) (n int64) {
+	other.mu.Lock()
+	seen := make(map[string]sequences, len(other.acked))
+	for producer, s := range other.acked {
+		seen[producer] = sequences{bits: slices.Clone(s.bits)}
+	}
+	other.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for producer, s := range l.acked {
+		found := seen[producer]
+		for i := range int64(len(s.bits) * 64) {
+			if s.has(i) && !found.has(i) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// last is the largest sequence number of a producer, -1 when there is none.
+func (l *Ledger) last(producer string) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.acked[producer]
+	if s == nil {
+		return -1
+	}
+	for i := int64(len(s.bits)*64) - 1; i >= 0; i-- {
+		if s.has(i) {
+			return i
+		}
+	}
+	return -1
 }
 
 // Failures returns how many records failed, and the first error.

@@ -147,36 +147,3 @@ func EnsureTopic(ctx context.Context, topic string, partitions int32, rf int16, 
 	}
 	return nil
 }
-
-// Metadata writes one topic's config again and again (IncrementalAlterConfigs, through a broker), books each
-// answer and returns when ctx ends. The ledger's LongestGap is then the longest gap in metadata writes.
-func Metadata(ctx context.Context, l *Ledger, topic string, every time.Duration, opts ...kgo.Opt) error {
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	adm := kadm.NewClient(cl)
-	t := time.NewTicker(every)
-	defer t.Stop()
-	l.Start(time.Now())
-	for i := int64(0); ; i++ {
-		select {
-		case <-ctx.Done():
-			l.Stop(time.Now())
-			return nil
-		case <-t.C:
-		}
-		v := fmt.Sprint(600_000_000 + i%1000)
-		r, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &v}}, topic)
-		if err == nil && len(r) > 0 {
-			err = r[0].Err
-		}
-		switch {
-		case err == nil:
-			l.Acked("metadata", i, time.Now())
-		case ctx.Err() == nil:
-			l.Failed(err)
-		}
-	}
-}

@@ -1,0 +1,382 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestFull is a cluster's long life, told in order: it grows and shrinks, loses disks, processes, networks and machines, is
+// rolled twenty times and put to sleep ten, is deleted and made again, and changes its names; all that under load whose books
+// are closed after every part. Then a second cluster, on volumes that can move, loses machines too. It ends with a table.
+func TestFull(t *testing.T) {
+	t.Cleanup(printReport)
+	t.Run("the operator of the previous commit is installed", func(t *testing.T) { installOperator(t, env(t, "PREVIOUS_IMAGE")) })
+	t.Run("a cluster of one voter and three brokers", func(t *testing.T) { form(t, 1, 1, "standard") })
+	if t.Failed() {
+		t.FailNow()
+	}
+	play(t, "voters 1 to 3, and an observer, by the previous operator", func(t *testing.T, _ *background) { vote(t, 3, 4, false) })
+	play(t, "the operator is upgraded from the previous commit", upgradeOperator)
+	play(t, "voters 3 to 5", func(t *testing.T, _ *background) {
+		bench(t, "voters_3_to_5_s", vote(t, 5, 6, false).Seconds(), 30, "")
+	})
+	play(t, "voters 5 to 3", func(t *testing.T, _ *background) {
+		bench(t, "voters_5_to_3_s", vote(t, 3, 4, false).Seconds(), 30, "")
+	})
+	play(t, "voters 3 to 1, the operator killed", func(t *testing.T, _ *background) { vote(t, 1, 2, true) })
+	play(t, "voters 1 to 3, the operator killed", func(t *testing.T, _ *background) { vote(t, 3, 4, true) })
+	play(t, "voters 3 to 5 to 3, the operator killed in both", func(t *testing.T, _ *background) {
+		vote(t, 5, 6, true)
+		vote(t, 3, 4, true)
+	})
+	play(t, "a controller's claim is deleted", func(t *testing.T, _ *background) {
+		bench(t, "disk_lost_s", loseDisk(t, false).Seconds(), 15, "")
+	})
+	play(t, "a controller's claim is deleted, the operator killed", func(t *testing.T, _ *background) { loseDisk(t, true) })
+	play(t, "the active controller is killed ten times", killActiveControllers)
+	play(t, "the active controller is frozen", freezeActiveController)
+	play(t, "the active controller's network is cut", cutActiveController)
+	play(t, "brokers 3 to 5", func(t *testing.T, _ *background) { scaleBrokers(t, 5, false) })
+	play(t, "brokers 5 to 3, the operator killed", func(t *testing.T, _ *background) { scaleBrokers(t, 3, true) })
+	play(t, "a dynamic setting", dynamicSetting)
+	play(t, "a static setting, the operator killed", func(t *testing.T, _ *background) {
+		rolled(t, func() { patch(t, `{"spec":{"config":{"num.partitions":"7"}}}`) }, true)
+	})
+	play(t, "everything is rolled, twenty times", rollTwentyTimes)
+	t.Run("a bad image is stopped, drained, and mended", badImage)
+	play(t, "hibernated and woken ten times, the operator killed", sleepTenTimes)
+	t.Run("deleted, and made again over its claims", recreate)
+	play(t, "the DNS suffix and all names change", changeNames)
+	losingMachines(t, "local volumes")
+	t.Run("a cluster on volumes that can move", func(t *testing.T) {
+		k(t, "delete", "kraftcluster", cluster, "--wait")
+		eventually(t, "the pods are gone", time.Minute, func() bool { return len(pods(t)) == 0 })
+		k(t, "delete", "pvc", "--all", "--wait=false")
+		eventually(t, "the claims are gone", time.Minute, func() bool { return k(t, "get", "pvc", "-o", "name") == "" })
+		form(t, 3, 4, "movable")
+	})
+	losingMachines(t, "movable volumes")
+	t.Run("memory of the nodes", memory)
+}
+
+// play does something under load of its own, and closes the books.
+func play(t *testing.T, what string, do func(*testing.T, *background)) {
+	t.Run(what, func(t *testing.T) {
+		settled(t)
+		b := startLoadAt(t, fmt.Sprintf("part-%d", time.Now().UnixMilli()), time.Millisecond)
+		b.flow()
+		b.began = time.Now()
+		do(t, b)
+		settled(t)
+		b.tail()
+		b.finish(what)
+	})
+}
+
+// settled waits until the cluster is as its spec says, with every pod Ready.
+func settled(t testing.TB) {
+	t.Helper()
+	eventually(t, "as specified", 3*time.Minute, func() bool {
+		want := 0
+		for _, n := range strings.Fields(field(t, "{.spec.controllers.replicas} {.spec.brokers.replicas}")) {
+			i, err := strconv.Atoi(n)
+			require.NoError(t, err)
+			want += i
+		}
+		return len(pods(t)) == want && readyPods(t) == want && ready(t, cluster)
+	})
+}
+
+func installOperator(t *testing.T, image string) {
+	rolloutOperator(t, image)
+	kubectl(t, "create", "namespace", namespace)
+	kubectl(t, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+}
+
+func rolloutOperator(t testing.TB, image string) {
+	t.Helper()
+	apply(t, strings.ReplaceAll(manifest(t, "default"), env(t, "IMAGE"), image), "--server-side", "--force-conflicts")
+	kubectl(t, "-n", operatorNamespace, "rollout", "status", "deployment/kraft-operator", "--timeout=60s")
+}
+
+// form makes a cluster of the sample with other numbers.
+func form(t *testing.T, voters, controllers int, class string) {
+	yaml := sample(t, "kraftcluster.yaml")
+	for old, with := range map[string]string{
+		"quorum: {voters: 3}":                   fmt.Sprintf("quorum: {voters: %d, replaceAfter: 20s}", voters),
+		"replicas: 3\n    storage: {size: 1Gi}": fmt.Sprintf("replicas: %d\n    storage: {size: 1Gi, class: %s}", controllers, class),
+		"storage: {size: 2Gi}":                  fmt.Sprintf("storage: {size: 2Gi, class: %s}", class),
+	} {
+		require.Contains(t, yaml, old)
+		yaml = strings.Replace(yaml, old, with, 1)
+	}
+	apply(t, yaml, "-n", namespace)
+	settled(t)
+}
+
+// vote changes how many controllers there are and how many of them vote.
+func vote(t *testing.T, voters, controllers int, crash bool) time.Duration {
+	began := time.Now()
+	patch(t, fmt.Sprintf(`{"spec":{"quorum":{"voters":%d},"controllers":{"replicas":%d}}}`, voters, controllers))
+	if crash {
+		crashOperatorMidway(t)
+	}
+	eventually(t, fmt.Sprintf("%d voters", voters), 2*time.Minute, func() bool { return ready(t, cluster) && len(voting(t)) == voters })
+	took := time.Since(began)
+	settled(t)
+	return took
+}
+
+func upgradeOperator(t *testing.T, _ *background) {
+	before := operator(t)
+	rolled(t, func() { rolloutOperator(t, env(t, "IMAGE")) }, false)
+	require.NotEqual(t, before.UID, operator(t).UID)
+	require.Equal(t, env(t, "IMAGE"), field(t, "{.status.image}"), "nodes run what the operator brought")
+}
+
+// rolled waits until every pod was replaced after an edit.
+func rolled(t testing.TB, edit func(), crash bool) {
+	t.Helper()
+	before := pods(t)
+	edit()
+	if crash {
+		crashOperatorMidway(t)
+	}
+	eventually(t, "every pod was replaced", 5*time.Minute, func() bool {
+		for id, p := range pods(t) {
+			if p.UID == before[id].UID || !p.Ready {
+				return false
+			}
+		}
+		return true
+	})
+	settled(t)
+}
+
+// loseDisk deletes a voter's claim and pod, not the active controller's.
+func loseDisk(t *testing.T, crash bool) time.Duration {
+	before, leads := voting(t), leader(t)
+	var lost pod
+	for _, v := range before {
+		if id, _, _ := strings.Cut(v, "@"); id != leads {
+			lost = pods(t)[id]
+		}
+	}
+	began := time.Now()
+	k(t, "delete", "pvc", "data-"+strings.TrimSuffix(lost.Name, "-0"), "--wait=false")
+	k(t, "delete", "pod", lost.Name, "--wait=false")
+	if crash {
+		crashOperator(t)
+	}
+	eventually(t, "full strength, without the lost disk", 2*time.Minute, func() bool {
+		now := voting(t)
+		return ready(t, cluster) && len(now) == len(before) && strings.Join(now, " ") != strings.Join(before, " ")
+	})
+	return time.Since(began)
+}
+
+// anotherLeads waits until a controller other than old says that it leads.
+func anotherLeads(t testing.TB, old string) {
+	t.Helper()
+	eventually(t, "another controller leads", 30*time.Second, func() bool { l := leader(t); return l != "" && l != old })
+}
+
+func killActiveControllers(t *testing.T, b *background) {
+	for range 10 {
+		old := leader(t)
+		signal(t, pods(t)[old].UID, syscall.SIGKILL)
+		anotherLeads(t, old)
+		b.flow()
+		settled(t)
+	}
+}
+
+func freezeActiveController(t *testing.T, b *background) {
+	old := leader(t)
+	frozen := pods(t)[old]
+	signal(t, frozen.UID, syscall.SIGSTOP)
+	anotherLeads(t, old)
+	b.flow()
+	signal(t, frozen.UID, syscall.SIGCONT)
+}
+
+func cutActiveController(t *testing.T, b *background) {
+	old := leader(t)
+	heal := cutPod(t, pods(t)[old])
+	defer func() {
+		if heal != nil {
+			heal()
+		}
+	}()
+	anotherLeads(t, old)
+	b.flow()
+	heal()
+	heal = nil
+}
+
+func scaleBrokers(t *testing.T, to int, crash bool) {
+	before := pods(t)
+	k(t, "scale", "kraftcluster", cluster, "--replicas", fmt.Sprint(to))
+	if crash {
+		crashOperatorMidway(t)
+	}
+	settled(t)
+	now := pods(t)
+	for id, p := range before {
+		if q, ok := now[id]; ok {
+			require.Equal(t, p.UID, q.UID, "node %s was restarted", id)
+		}
+	}
+}
+
+func dynamicSetting(t *testing.T, _ *background) {
+	before := pods(t)
+	patch(t, `{"spec":{"config":{"log.retention.ms":"123456789"}}}`)
+	eventually(t, "every broker has it", time.Minute, func() bool {
+		for _, v := range onEachBroker(t, "log.retention.ms") {
+			if v != "123456789 DYNAMIC_DEFAULT_BROKER_CONFIG" {
+				return false
+			}
+		}
+		return true
+	})
+	settled(t)
+	require.Equal(t, before, pods(t), "nobody was restarted")
+}
+
+func rollTwentyTimes(t *testing.T, b *background) {
+	for i := range 20 {
+		began := time.Now()
+		rolled(t, func() {
+			k(t, "annotate", "kraftcluster", cluster, "--overwrite", "kraft.dev/restartedAt="+time.Now().Format(time.RFC3339))
+		}, false)
+		t.Logf("roll %d took %s; longest gaps so far: metadata %s, produce %s", i+1, time.Since(began).Round(100*time.Millisecond), b.metadata.LongestGap(), b.records.LongestGap())
+	}
+	bench(t, "roll_metadata_gap_of_20_ms", float64(b.metadata.LongestGap().Milliseconds()), 100, "")
+	bench(t, "roll_produce_gap_of_20_ms", float64(b.records.LongestGap().Milliseconds()), 200, "")
+}
+
+func sleepTenTimes(t *testing.T, b *background) {
+	var longest time.Duration
+	for i := range 10 {
+		if i == 0 {
+			patch(t, `{"spec":{"hibernated":true}}`)
+			crashOperatorMidway(t)
+		}
+		sleep(t)
+		longest = max(longest, wake(t, b))
+		settled(t)
+	}
+	bench(t, "wake_to_first_ack_of_10_s", longest.Seconds(), 10, "")
+}
+
+// recreate deletes the resource, makes it again over its claims, and reads the old records once more. The clients stop
+// meanwhile: node ports are drawn anew.
+func recreate(t *testing.T) {
+	settled(t)
+	b := startLoadAt(t, "kept", time.Millisecond)
+	b.flow()
+	b.finish("before the cluster is deleted")
+	id, yaml := field(t, "{.status.clusterID}"), k(t, "get", "kraftcluster", cluster, "-o", `jsonpath={.spec}`)
+	began := time.Now()
+	k(t, "delete", "kraftcluster", cluster, "--wait")
+	crashOperator(t)
+	eventually(t, "the pods are gone", time.Minute, func() bool { return len(pods(t)) == 0 })
+	apply(t, fmt.Sprintf(`{"apiVersion":"kraft.dev/v1alpha1","kind":"KRaftCluster","metadata":{"name":%q},"spec":%s}`, cluster, yaml), "-n", namespace)
+	settled(t)
+	require.Equal(t, id, field(t, "{.status.clusterID}"), "it is the same cluster")
+	b.readAgain("deleted and made again over its claims, the operator killed", time.Since(began))
+}
+
+// changeNames gives the whole Kubernetes another DNS suffix, and every pod at once the new names.
+func changeNames(t *testing.T, _ *background) {
+	localkube(t, "domain", "cluster.example")
+	before := pods(t)
+	k(t, "delete", "pods", "-l", "kraft.dev/cluster="+cluster, "--wait=false")
+	for _, p := range before {
+		replaced(t, p)
+	}
+}
+
+// losingMachines drains, cuts off and stops a machine.
+func losingMachines(t *testing.T, on string) {
+	play(t, "a machine is drained, the operator killed: "+on, drain)
+	play(t, "a machine is cut off and healed, the operator killed: "+on, func(t *testing.T, b *background) {
+		node := victim(t)
+		localkube(t, "node", "cut", node)
+		crashOperator(t)
+		eventually(t, node+" is NotReady", 2*time.Minute, func() bool { return !nodeReady(t, node) })
+		b.flow()
+		localkube(t, "node", "heal", node)
+		eventually(t, node+" is Ready", 2*time.Minute, func() bool { return nodeReady(t, node) })
+	})
+	play(t, "a machine's power fails for good, an observer takes the voter's place: "+on, func(t *testing.T, b *background) { losePower(t, b, on) })
+}
+
+func drain(t *testing.T, _ *background) {
+	node := victim(t)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	drained := make(chan string, 1)
+	go func() {
+		out, err := run(t, "", env(t, "KUBECTL"), "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=30s", "--pod-selector=kraft.dev/cluster="+cluster)
+		drained <- fmt.Sprintf("%v %s", err, tail(out, 3))
+	}()
+	crashOperator(t)
+	select {
+	case out := <-drained:
+		t.Logf("drain of %s: %s", node, out)
+	case <-ctx.Done():
+		t.Fatal("the drain didn't end")
+	}
+	kubectl(t, "uncordon", node)
+}
+
+// losePower stops the machine of a voter. An observer on another machine takes the voter's place after
+// spec.quorum.replaceAfter. The machine comes back in the end: pods on local volumes wait for it; those on volumes that can
+// move stand elsewhere by then.
+func losePower(t *testing.T, b *background, on string) {
+	node, before := "", voting(t)
+	votes := map[string]int{}
+	all := pods(t)
+	for _, v := range before {
+		id, _, _ := strings.Cut(v, "@")
+		votes[all[id].Node]++
+	}
+	spared := operator(t).Node
+	for n, count := range votes {
+		if count == 1 && n != spared {
+			node = n
+		}
+	}
+	require.NotEmpty(t, node, "a machine with one voter and without the operator: %v", votes)
+	began := time.Now()
+	localkube(t, "node", "stop", node)
+	eventually(t, "three voters elsewhere", 2*time.Minute, func() bool {
+		now := voting(t)
+		for _, v := range now {
+			if id, _, _ := strings.Cut(v, "@"); all[id].Node == node {
+				return false
+			}
+		}
+		return len(now) == len(before)
+	})
+	bench(t, "node_lost_s", time.Since(began).Seconds(), 30, "") // replaceAfter, and 10 s
+	b.flow()
+	if strings.HasPrefix(on, "movable") {
+		kubectl(t, "taint", "nodes", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+		settled(t)
+		kubectl(t, "taint", "nodes", node, "node.kubernetes.io/out-of-service-")
+	}
+	localkube(t, "node", "start", node)
+	eventually(t, node+" is Ready", 2*time.Minute, func() bool { return nodeReady(t, node) })
+}
