@@ -72,6 +72,10 @@ sim-long: ## 10,000 seeds and a disk lost at every event of formation: 5 minutes
 sim-mutants: ## Bugs planted in the engine: the simulation must find each within 2,000 seeds (ONLY=name: one, and its story)
 	go run -tags mutants ./internal/quorum/sim/mutants $(if $(ONLY),-only $(ONLY))
 
+.PHONY: planner-mutants
+planner-mutants: ## Bugs planted in the operator: the planners' simulations or crash points must find each (ONLY=name: one, and its story)
+	go run -tags mutants ./test/mutants $(if $(ONLY),-only $(ONLY))
+
 .PHONY: crashpoints
 RUN   ?=
 EVERY ?= 1
@@ -109,4 +113,4 @@ clean: ## Remove bin/
 
 .PHONY: help
 help: ## This list
-	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*##/ {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*##/ {printf "  %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

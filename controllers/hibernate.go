@@ -16,6 +16,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 	"github.com/kraft-dev/kraft-operator/controllers/plan"
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 const (
@@ -120,7 +121,9 @@ func (r *Reconciler) stop(ctx context.Context, s *scope, step plan.HibernateStep
 		set := n.want.DeepCopy()
 		set.Spec.Replicas = ptr.To(int32(0))
 		mark(set)
-		set.ResourceVersion = live.ResourceVersion
+		if planted.Bug != planted.StopsAsIfAlone {
+			set.ResourceVersion = live.ResourceVersion
+		}
 		if err := r.apply(ctx, set); err != nil {
 			return ctrl.Result{}, fmt.Errorf("stopping node %d: %w", n.id, err)
 		}

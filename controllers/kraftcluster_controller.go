@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // +kubebuilder:rbac:groups=kraft.dev,resources=kraftclusters,verbs=get;list;watch
@@ -144,6 +145,9 @@ func (r *Reconciler) run(ctx context.Context, s *scope, steps ...step) (ctrl.Res
 func (r *Reconciler) record(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if !s.statusChanged() {
 		return ctrl.Result{}, nil
+	}
+	if planted.Bug == planted.StatusAsIfAlone {
+		s.cluster.ResourceVersion = ""
 	}
 	if err := r.Status().Update(ctx, s.cluster, client.FieldOwner(fieldManager)); err != nil {
 		s.cluster.Status = *s.written.DeepCopy() // what wasn't recorded isn't so

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kraft-dev/kraft-operator/controllers/plan"
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // chooseNodes records the node ids of each pool; new ones join, and nobody is rolled for it.
@@ -188,7 +189,7 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 		return r.ensureAsleep(ctx, s, n, live)
 	case live == nil:
 		return r.makeStatefulSet(ctx, s, n)
-	case live.Spec.Template.Annotations[annotationTemplateHash] == n.want.Spec.Template.Annotations[annotationTemplateHash]:
+	case live.Spec.Template.Annotations[annotationTemplateHash] == n.want.Spec.Template.Annotations[annotationTemplateHash] || planted.Bug == planted.TemplateBeforeItsTurn:
 		return r.ensure(ctx, n.want.DeepCopy())
 	default:
 		return r.keepRunning(ctx, live, *n.want.Spec.Replicas)

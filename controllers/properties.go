@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 	"github.com/kraft-dev/kraft-operator/internal/config"
 )
 
@@ -170,7 +171,7 @@ func (s *scope) liveConfigMap() *corev1.ConfigMap {
 		}
 	}
 	p := map[string]string{
-		config.KraftFormationPermit: fmt.Sprint(!s.cluster.Status.Formed),
+		config.KraftFormationPermit: fmt.Sprint(!s.cluster.Status.Formed || planted.Bug == planted.PermitStays),
 		config.KraftRoutes:          strings.Join(routes, ","),
 	}
 	return &corev1.ConfigMap{

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 	"github.com/kraft-dev/kraft-operator/controllers/plan"
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 	"github.com/kraft-dev/kraft-operator/internal/config"
 )
 
@@ -67,7 +68,9 @@ func (r *Reconciler) restart(ctx context.Context, s *scope, step plan.RollStep) 
 		doing.Since = old.Since // the same step, tried again
 		doing.Reason = old.Reason
 	}
-	s.cluster.Status.Doing = doing
+	if planted.Bug != planted.RollUnrecorded {
+		s.cluster.Status.Doing = doing
+	}
 	if result, err := r.record(ctx, s); err != nil {
 		return result, err
 	}
@@ -89,6 +92,9 @@ func (r *Reconciler) takeDown(ctx context.Context, s *scope, step plan.RollStep,
 	uid := step.Node.Pod.UID
 	pod := s.pods[step.Node.Pod.Name]
 	precondition := &metav1.Preconditions{UID: &uid}
+	if planted.Bug == planted.AnyPodOfThatName {
+		precondition = nil
+	}
 	how := "evict"
 	var err error
 	if step.Do == plan.RollEvict {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 	"github.com/kraft-dev/kraft-operator/controllers/plan"
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 	"github.com/kraft-dev/kraft-operator/internal/admin"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
@@ -113,7 +114,9 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 	if step.Do == plan.VotersRemove {
 		change.Change, reason = v1alpha1.VoterRemove, "VoterRemoved"
 	}
-	st.VoterChange, st.Doing = change, s.votersDoing()
+	if planted.Bug != planted.ChangeUnrecorded {
+		st.VoterChange, st.Doing = change, s.votersDoing()
+	}
 	if result, err := r.record(ctx, s); err != nil {
 		return result, err
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // BrokerGoal is what the spec asks of the pool of brokers.
@@ -45,6 +47,9 @@ func Shrink(s Snapshot, goal BrokerGoal) BrokerStep {
 		return BrokerStep{}
 	}
 	n := brokers[len(brokers)-1]
+	if planted.Bug == planted.LowestLeaves {
+		n = brokers[0]
+	}
 	if i >= 0 {
 		n = brokers[i]
 	}
@@ -58,13 +63,13 @@ func Shrink(s Snapshot, goal BrokerGoal) BrokerStep {
 	}
 	holds := s.Partitions.Holds(n.ID)
 	switch {
-	case i >= 0 && holds != "":
+	case i >= 0 && holds != "" && planted.Bug != planted.AskedOnce:
 		return BrokerStep{Do: BrokersReturn, Node: n, Why: "it was given replicas while it stopped: " + holds}
-	case holds != "":
+	case holds != "" && planted.Bug != planted.HolderLeaves:
 		return BrokerStep{Do: BrokersHeld, Node: n, Why: holds}
 	case i < 0:
 		return BrokerStep{Do: BrokersStop, Node: n, Why: fmt.Sprintf("spec.brokers.replicas is %d", goal.Brokers)}
-	case n.Pod != nil || !n.Stopped:
+	case (n.Pod != nil || !n.Stopped) && planted.Bug != planted.RunningLeaves:
 		return BrokerStep{Do: BrokersWait, Node: n, Why: n.Name + " to stop"}
 	case slices.Contains(s.Partitions.Unfenced, n.ID):
 		return BrokerStep{Do: BrokersWait, Node: n, Why: fmt.Sprintf("the quorum to fence broker %d", n.ID)}
@@ -125,7 +130,7 @@ var templateFaults = []string{"ImagePullBackOff", "ErrImagePull", "ErrImageNever
 // paused or restarts that node, the node is stopped on purpose, or nobody answers. One that returns is no longer lost.
 func ClockBrokers(s Snapshot, goal BrokerGoal) (out []LostBroker) {
 	switch {
-	case goal.ReplaceAfter <= 0 || s.Paused:
+	case goal.ReplaceAfter <= 0 || s.Paused && planted.Bug != planted.BrokerPauseCounts:
 		return nil
 	case s.Quorum == nil || s.Quorum.Leader < 0 || s.Partitions == nil:
 		return s.Lost // as it was: if it lasts, it begins anew
@@ -156,21 +161,26 @@ func Replace(s Snapshot, goal BrokerGoal) BrokerStep {
 	if goal.ReplaceAfter <= 0 || s.Quorum == nil || s.Quorum.Leader < 0 || s.Partitions == nil {
 		return BrokerStep{}
 	}
+	after := goal.ReplaceAfter
+	if planted.Bug == planted.BrokerBlip {
+		after = 0
+	}
 	lost := slices.Clone(s.Lost)
 	slices.SortStableFunc(lost, func(a, b LostBroker) int { return a.Since.Compare(b.Since) })
 	for _, l := range lost {
 		i := slices.IndexFunc(s.Nodes, func(n Node) bool { return n.ID == l.ID })
-		if i < 0 || s.Now.Sub(l.Since) < goal.ReplaceAfter || !s.lost(s.Nodes[i]) {
+		if i < 0 || s.Now.Sub(l.Since) < after || !s.lost(s.Nodes[i]) {
 			continue
 		}
 		step := BrokerStep{Do: BrokersReplace, Lost: true, Node: s.Nodes[i], Why: fmt.Sprintf("it is lost for %s", goal.ReplaceAfter)}
-		if only := s.onlyReplica(l.ID, lost); only != "" {
+		if only := s.onlyReplica(l.ID, lost); only != "" && planted.Bug != planted.LastCopyReplaced {
 			step.Do = BrokersWait
 			step.Why = fmt.Sprintf("broker %d, lost for %s, to come back: no other in-sync replica of %s is left", l.ID, goal.ReplaceAfter, only)
 			return step
 		}
 		for _, n := range s.brokerPool() {
-			if !n.Up() && !n.Leaving && !slices.ContainsFunc(lost, func(o LostBroker) bool { return o.ID == n.ID }) {
+			long := func(o LostBroker) bool { return o.ID == n.ID && s.Now.Sub(o.Since) >= after }
+			if !n.Up() && !n.Leaving && !slices.ContainsFunc(lost, long) && planted.Bug != planted.ReplacedTogether { // such as the one that took the last one's place
 				step.Do, step.Why = BrokersWait, fmt.Sprintf("%s to be Ready, before broker %d, lost for %s, is replaced", n.Name, l.ID, goal.ReplaceAfter)
 				return step
 			}

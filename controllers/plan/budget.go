@@ -1,6 +1,10 @@
 package plan
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
+)
 
 // Budget is how many pods of a pool may be down by eviction: 1, or 0 while one more absence would cost the quorum its
 // majority or a partition its min.insync.replicas. While nobody answers it is 0: careful, as a drain can wait.
@@ -19,11 +23,11 @@ func Budget(s Snapshot, in func(Node) bool) int {
 	if len(pool) <= 1 {
 		return 1
 	}
-	if s.BatchOpen() && slices.ContainsFunc(pool, s.InBatch) {
+	if s.BatchOpen() && slices.ContainsFunc(pool, s.InBatch) && planted.Bug != planted.BudgetStaysOpen {
 		return 0
 	}
 	for _, n := range pool {
-		if n.Up() && s.CantSpare(n) != "" {
+		if n.Up() && s.CantSpare(n) != "" && planted.Bug != planted.BudgetBlind {
 			return 0
 		}
 	}

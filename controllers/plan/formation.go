@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // Identity is what makes a cluster this cluster: recorded in status before the first pod exists, and repeated on the
@@ -74,7 +76,7 @@ func Form(recorded Identity, claims []Claim, adopt string) FormationStep {
 	switch {
 	case len(byID) == 0 && adopt != "":
 		return refuse("no claim of cluster %s is here: move its claims to this namespace, or unset spec.adopt.clusterID", adopt)
-	case len(byID) == 0:
+	case len(byID) == 0 || planted.Bug == planted.NewBesideClaims:
 		return FormationStep{Do: FormationNew}
 	case len(byID) > 1:
 		return refuse("claims of %d clusters: %s: keep those of one", len(byID), describe(byID))

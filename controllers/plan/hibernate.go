@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // HibernateStep is the next step towards a cluster that rests.
@@ -42,7 +44,7 @@ func Hibernate(s Snapshot) HibernateStep {
 			case !n.Stopped:
 				step.Nodes = append(step.Nodes, n)
 			case n.Pod == nil:
-			case n.Pod.Terminating && s.Now.Sub(n.Pod.StopBy) > stuckAfter:
+			case n.Pod.Terminating && s.Now.Sub(n.Pod.StopBy) > stuckAfter && planted.Bug != planted.StuckForEver:
 				stuck = n.Name + " to be gone: its grace period is over, so its Kubernetes node may be lost"
 			case waits == "":
 				waits = n.Name + " to stop"
@@ -76,7 +78,7 @@ func (s Snapshot) batches() []nodeBatch {
 	leaderless := q == nil || q.Leader < 0
 	out := []nodeBatch{
 		{noun: "broker", ordered: true}, {noun: "observer", ordered: true},
-		{noun: "voter", ordered: !leaderless}, {noun: "active controller", ordered: true},
+		{noun: "voter", ordered: !leaderless || planted.Bug == planted.AnyOrder}, {noun: "active controller", ordered: true},
 	}
 	for _, n := range s.Nodes {
 		i := 0
@@ -84,7 +86,7 @@ func (s Snapshot) batches() []nodeBatch {
 		case !n.Controller:
 		case leaderless:
 			i = 2
-		case q.Leader == n.ID:
+		case q.Leader == n.ID && planted.Bug != planted.LeaderWithVoters:
 			i = 3
 		case q.Voter(n.ID):
 			i = 2

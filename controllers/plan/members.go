@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"slices"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // PoolSize is the range of node ids of one pool.
@@ -26,7 +28,7 @@ func (m Members) Grow() ([]int32, error) {
 		if id >= m.First+PoolSize {
 			return nil, fmt.Errorf("no free node id in %d to %d: delete claims of nodes that left for good", m.First, m.First+PoolSize-1)
 		}
-		if !slices.Contains(ids, id) && !slices.Contains(m.Kept, id) {
+		if !slices.Contains(ids, id) && (!slices.Contains(m.Kept, id) || planted.Bug == planted.IDAgain) {
 			ids = append(ids, id)
 		}
 	}

@@ -102,28 +102,6 @@ func TestAnIDWithAClaimIsNeverGivenToAnother(t *testing.T) {
 	}
 }
 
-func TestBudgetsFollowTheData(t *testing.T) {
-	all := func(Node) bool { return true }
-	f := newFleet(1, 3, 3, 0)
-	require.Equal(t, 1, Budget(f.snapshot(), all))
-	f.nodes[0].Pod = nil
-	require.Equal(t, 0, Budget(f.snapshot(), all), "a second absence would cost the majority")
-	s := f.snapshot()
-	s.Quorum = nil
-	require.Equal(t, 0, Budget(s, all), "nobody answers: a drain can wait")
-
-	b := newFleet(1, 3, 3, 3)
-	brokers := func(n Node) bool { return n.Broker }
-	require.Equal(t, 1, Budget(b.snapshot(), brokers))
-	b.behind[1001] = true
-	require.Equal(t, 0, Budget(b.snapshot(), brokers), "a partition is at min.insync.replicas")
-
-	one := newFleet(1, 1, 1, 1)
-	one.partner[1000] = 1000
-	one.behind[1000] = true
-	require.Equal(t, 1, Budget(one.snapshot(), brokers), "a drain of a single node isn't held up for ever")
-}
-
 func TestAVoterKeepsUpWithinBounds(t *testing.T) {
 	q := &Quorum{Leader: 0, Voters: []Replica{{ID: 0, LogEndOffset: 5000}}}
 	require.True(t, q.KeepsUp(Replica{ID: 0, SinceFetch: time.Hour}), "the leader itself")
@@ -143,4 +121,16 @@ func TestDiffNamesWhatChanged(t *testing.T) {
 	require.Equal(t, []string{"env[A]", "labels.a"}, Diff(map[string]any{},
 		map[string]any{"labels": map[string]any{"a": "1"}, "env": []any{map[string]any{"name": "A", "value": "b"}}}), "what isn't there is empty")
 	require.Equal(t, []string{"x"}, Diff(map[string]any{"x": map[string]any{}}, map[string]any{}))
+}
+
+func TestWhatABrokerHoldsIsNamed(t *testing.T) {
+	p := &Partitions{Sets: []ReplicaSet{
+		{Replicas: []int32{1, 2}, Count: 7, Examples: []string{"b-0", "b-1", "b-2", "b-3", "b-4"}},
+		{Replicas: []int32{1}, Count: 1, Examples: []string{"a-0"}},
+	}}
+	require.Equal(t, "8 replicas (a-0, b-0, b-1, b-2, b-3 and 3 more)", p.Holds(1))
+	require.Equal(t, "7 replicas (b-0, b-1, b-2, b-3, b-4 and 2 more)", p.Holds(2))
+	require.Empty(t, p.Holds(3))
+	p.Sets = p.Sets[1:]
+	require.Equal(t, "1 replica (a-0)", p.Holds(1))
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // Settling is how long a pod that isn't Ready is given before it may be restarted into another template.
@@ -59,9 +61,9 @@ func Roll(s Snapshot) RollStep {
 		return RollStep{Do: RollDone}
 	}
 	slices.SortStableFunc(stale, func(a, b Node) int { return s.rank(a) - s.rank(b) })
-	if n, ok := s.returning(); ok {
+	if n, ok := s.returning(); ok && planted.Bug != planted.RollGoesOn {
 		for _, m := range stale {
-			if (n.Pod == nil || n.Pod.Broken == "") && s.hopeless(m) {
+			if (n.Pod == nil || n.Pod.Broken == "" || planted.Bug == planted.BadTemplateSpreads) && s.hopeless(m) {
 				return RollStep{Do: RollDelete, Node: m}
 			}
 		}
@@ -173,11 +175,13 @@ func (s Snapshot) rank(n Node) int {
 		return 0
 	case !n.Up():
 		return 1
+	case !n.Controller && planted.Bug == planted.BrokersFirst:
+		return 2
 	case n.Has == n.Want && n.Pod.Hash != n.Want: // its turn had begun when the operator stopped
 		return 2
 	case n.Controller && (s.Quorum == nil || !s.Quorum.Voter(n.ID)):
 		return 3
-	case n.Controller && s.Quorum.Leader != n.ID:
+	case n.Controller && s.Quorum.Leader != n.ID && planted.Bug != planted.LeaderAnyTime:
 		return 4
 	case n.Controller:
 		return 5

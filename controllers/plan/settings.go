@@ -1,6 +1,10 @@
 package plan
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
+)
 
 // minISR can't be without a value: eligible leader replicas are counted by it (KIP-966).
 const minISR = "min.insync.replicas"
@@ -34,7 +38,7 @@ func Settings(want, owned, actual map[string]string) SettingsStep {
 			step.Others[k] = v
 		case k == minISR && v != "1":
 			step.Set[k] = "1"
-		case k != minISR:
+		case k != minISR && planted.Bug != planted.SettingStays:
 			step.Remove = append(step.Remove, k)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // Snapshot is the cluster as one pass saw it.
@@ -168,7 +170,7 @@ func (s Snapshot) missWithout(id int32) string {
 			left++
 		}
 	}
-	if majority := len(q.Voters)/2 + 1; left < majority {
+	if majority := len(q.Voters)/2 + 1; left < majority && planted.Bug != planted.MajorityUnspared {
 		return fmt.Sprintf("without it %d of %d voters keep up, a majority is %d", left, len(q.Voters), majority)
 	}
 	return ""
@@ -179,7 +181,7 @@ func (s Snapshot) shortWithout(id int32) string {
 	if s.Partitions == nil {
 		return "no broker answers for the topics"
 	}
-	if n := s.Partitions.Short[id]; n > 0 {
+	if n := s.Partitions.Short[id]; n > 0 && planted.Bug != planted.MinISRUnspared {
 		return fmt.Sprintf("without it %d partitions have fewer in-sync replicas than min.insync.replicas (%s)", n, s.Partitions.Example[id])
 	}
 	return ""

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // VoterGoal is what the spec asks of the controllers.
@@ -76,7 +78,7 @@ func Voters(s Snapshot, goal VoterGoal) VoterStep {
 		return VoterStep{}
 	case q == nil || q.Leader < 0:
 		return wait(false, "the quorum to have a leader") // a roll may mend that
-	case s.Pending != nil && !s.Pending.seen(q) && s.Now.Sub(s.Pending.Since) < unclearFor:
+	case s.Pending != nil && !s.Pending.seen(q) && s.Now.Sub(s.Pending.Since) < unclearFor && planted.Bug != planted.ChangesOverlap:
 		return wait(true, "%s, which may still be made", *s.Pending)
 	}
 	b := s.ballot(goal)
@@ -85,9 +87,9 @@ func Voters(s Snapshot, goal VoterGoal) VoterStep {
 		return step
 	}
 	switch {
-	case !q.Settled:
+	case !q.Settled && planted.Bug != planted.UncommittedChange:
 		return wait(true, "the last change of the voters to be committed")
-	case !q.Moves:
+	case !q.Moves && planted.Bug != planted.StalledChange:
 		return wait(false, "the quorum to commit")
 	}
 	if why := b.unsafe(step); why != "" {
@@ -126,7 +128,8 @@ func (s Snapshot) ballot(goal VoterGoal) *ballot {
 		b.leave[byLeaving[i].ID] = true
 	}
 	for _, v := range b.q.Voters {
-		if _, there := b.node(v.ID); !there || b.leave[v.ID] || b.gone(v) {
+		late := planted.Bug == planted.OrderDecides && slices.IndexFunc(b.nodes, func(n Node) bool { return n.ID == v.ID }) >= goal.Voters
+		if _, there := b.node(v.ID); !there || b.leave[v.ID] || b.gone(v) || late {
 			b.leaves = append(b.leaves, v)
 		} else {
 			b.stays = append(b.stays, v)
@@ -153,17 +156,17 @@ func (b *ballot) hold(id int32) int {
 
 // next is the step that the spec asks for, safe or not.
 func (b *ballot) next() VoterStep {
-	if old, ok := b.lostDisk(); ok {
+	if old, ok := b.lostDisk(); ok && planted.Bug != planted.OldKeyStays {
 		return VoterStep{Do: VotersRemove, Voter: old.voter(), Why: fmt.Sprintf("node %d is back with another disk", old.ID)}
 	}
-	if len(b.stays) < b.goal.Voters {
+	if len(b.stays) < b.goal.Voters && (len(b.leaves) == 0 || planted.Bug != planted.RemovedFirst) {
 		return b.add()
 	}
 	surplus := slices.Clone(b.leaves)
 	if len(surplus) == 0 && len(b.stays) > b.goal.Voters {
 		surplus = slices.Clone(b.stays)
 	}
-	if len(surplus) > 0 {
+	if len(surplus) > 0 && planted.Bug != planted.LeavesVoting {
 		slices.SortStableFunc(surplus, b.byRemoval)
 		v := surplus[0]
 		return VoterStep{Do: VotersRemove, Voter: v.voter(), Why: b.whyRemove(v)}
@@ -225,7 +228,7 @@ func (b *ballot) add() VoterStep {
 // observer is the key under which a node could vote now.
 func (b *ballot) observer(n Node) (best Replica, ok bool) {
 	for _, o := range b.q.Observers {
-		if o.ID != n.ID || o.DirectoryID == "" || !n.Up() || !b.q.KeepsUp(o) {
+		if o.ID != n.ID || o.DirectoryID == "" || !n.Up() || !b.q.KeepsUp(o) && planted.Bug != planted.LaggardAdded {
 			continue
 		}
 		if !ok || o.SinceFetch < best.SinceFetch {
@@ -239,7 +242,7 @@ func (b *ballot) observer(n Node) (best Replica, ok bool) {
 func (b *ballot) byRemoval(x, y Replica) int {
 	rank := func(v Replica) int {
 		switch {
-		case v.ID == b.q.Leader:
+		case v.ID == b.q.Leader && planted.Bug != planted.LeaderRemoved:
 			return 2
 		case b.q.KeepsUp(v):
 			return 1
@@ -286,7 +289,7 @@ func (b *ballot) unsafe(step VoterStep) string {
 	if step.Do == VotersAdd {
 		size, live = size+1, live+1
 	}
-	if majority := size/2 + 1; live < majority {
+	if majority := size/2 + 1; live < majority && planted.Bug != planted.MajorityUnasked {
 		return fmt.Sprintf("a majority to keep up, to %s %d: of the %d voters then, %d do", what, step.Voter.ID, size, live)
 	}
 	return ""
@@ -303,7 +306,11 @@ func (b *ballot) node(id int32) (Node, bool) {
 // gone tells whether a voter's place is to be taken, or is taken by now. One that was elected since isn't: whoever leads
 // keeps up, and another is one too many.
 func (b *ballot) gone(v Replica) bool {
-	return v.ID != b.q.Leader && b.s.goneFor(v) >= b.goal.ReplaceAfter
+	after := b.goal.ReplaceAfter
+	if planted.Bug == planted.BlipReplaced {
+		after = 0
+	}
+	return v.ID != b.q.Leader && b.s.goneFor(v) >= after
 }
 
 // goneFor is how long a voter doesn't keep up; negative when it does.
@@ -323,7 +330,7 @@ func Clock(s Snapshot, goal VoterGoal) (out []GoneVoter) {
 	if q == nil || q.Leader < 0 {
 		return s.Gone // as it was: if it lasts, it begins anew
 	}
-	unwatched := s.Now.Sub(s.LastAnswer) > Unwatched
+	unwatched := s.Now.Sub(s.LastAnswer) > Unwatched && planted.Bug != planted.UnwatchedCounts
 	up := 0
 	for _, v := range q.Voters {
 		if q.KeepsUp(v) && s.goneFor(v) < goal.ReplaceAfter {
@@ -336,7 +343,7 @@ func Clock(s Snapshot, goal VoterGoal) (out []GoneVoter) {
 			g.Since = s.Now.Add(-was)
 		}
 		replaced := s.Now.Sub(g.Since) >= goal.ReplaceAfter && up >= goal.Voters
-		if q.KeepsUp(v) && !replaced || s.Paused || s.Restarting == v.ID {
+		if q.KeepsUp(v) && !replaced || s.Paused && planted.Bug != planted.PauseCounts || s.Restarting == v.ID && planted.Bug != planted.RollCounts {
 			continue
 		}
 		out = append(out, g)
@@ -357,7 +364,7 @@ func (s Snapshot) Open() *VoterChange {
 	if c == nil || q == nil || q.Leader < 0 {
 		return c
 	}
-	if c.seen(q) && q.Settled || !c.seen(q) && s.Now.Sub(c.Since) >= unclearFor {
+	if c.seen(q) && q.Settled || !c.seen(q) && (s.Now.Sub(c.Since) >= unclearFor || planted.Bug == planted.AnswerForgotten) {
 		return nil
 	}
 	return c

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // CatchingUp is how long after a broker's start a wide roll waits for replicas that aren't in sync yet: the next
@@ -31,7 +33,7 @@ type BatchPod struct {
 // min.insync.replicas, at most MaxUnavailable with those that are down. A new template's first broker goes alone: if
 // that one doesn't come back, nobody else has the template.
 func (s Snapshot) together(first Node, stale []Node) []Node {
-	if first.Controller || !s.proved() {
+	if first.Controller || !s.proved() && planted.Bug != planted.LeapInTheDark {
 		return []Node{first}
 	}
 	return s.safe([]Node{first}, stale)
@@ -44,7 +46,8 @@ func (s Snapshot) rest(stale []Node) []Node {
 		return nil
 	}
 	for _, n := range s.Nodes {
-		if !n.Up() && (!s.InBatch(n) || n.Pod != nil && n.Pod.Broken != "" || n.failing(s.Now)) {
+		broken := n.Pod != nil && n.Pod.Broken != "" || n.failing(s.Now)
+		if !n.Up() && (!s.InBatch(n) || broken && planted.Bug != planted.BatchGoesOn) {
 			return nil
 		}
 	}
@@ -79,11 +82,11 @@ func (s Snapshot) safe(batch, more []Node) []Node {
 		slack.take(n.ID)
 	}
 	for _, n := range more {
-		if room <= 0 {
+		if room <= 0 && planted.Bug != planted.NoLimit {
 			break
 		}
 		taken := slices.ContainsFunc(batch, func(b Node) bool { return b.ID == n.ID })
-		if taken || n.Controller || !n.Up() || known && n.Zone != zone || !slack.bears(n.ID) {
+		if taken || n.Controller || !n.Up() || known && n.Zone != zone && planted.Bug != planted.ZonesMixed || !slack.bears(n.ID) && planted.Bug != planted.SlackUnasked {
 			continue
 		}
 		slack.take(n.ID)
@@ -128,7 +131,7 @@ func (s Snapshot) slack() slack {
 	for i, set := range s.Partitions.Sets {
 		here := 0
 		for _, id := range set.ISR {
-			if !down[id] {
+			if !down[id] || planted.Bug == planted.DownCounted {
 				here++
 			}
 			out.of[id] = append(out.of[id], i)

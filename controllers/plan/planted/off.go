@@ -1,0 +1,6 @@
+//go:build !mutants
+
+package planted
+
+// Bug is the one in this build: none.
+const Bug = None
