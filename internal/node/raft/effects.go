@@ -115,6 +115,7 @@ func (d *Driver) leaderChanged(e quorum.LeaderChanged) {
 		d.proposals = nil
 	}
 	d.cfg.Logger.Info("Leader changed", "leaderID", e.LeaderID, "leaderEpoch", e.Epoch)
+	d.publish() // before anyone hears of it: who is woken by the news asks for the leader
 	d.deliver.leaderChanged(change)
 }
 
@@ -134,6 +135,10 @@ func (d *Driver) note(e quorum.Note) {
 	}
 	d.cfg.Logger.Log(context.Background(), level, e.Text, attrs...)
 }
+
+// fetchPatience is how long a fetch waits for a connection to be made. There is one fetch at a time: while it waits for a node that is gone,
+// nobody else is asked who leads now.
+const fetchPatience = 100 * time.Millisecond
 
 // starter is a Network that can send without waiting where a connection is up; *rpc.Client is one.
 type starter interface {
@@ -177,6 +182,8 @@ func failure(err error) quorum.SendFailure {
 		return quorum.VersionMismatch
 	case errors.Is(err, rpc.ErrAuth):
 		return quorum.AuthenticationFailed
+	case errors.Is(err, rpc.ErrBackoff): // what went wrong last time was told then
+		return quorum.Disconnected
 	case errors.Is(err, rpc.ErrRefused), errors.Is(err, rpc.ErrReset):
 		return quorum.Refused
 	}

@@ -174,7 +174,7 @@ func toWireRequest(m quorum.Message) (kmsg.Request, []rpc.Option) {
 	case *quorum.EndQuorumEpochRequest:
 		return toEnd(m), nil
 	case *quorum.FetchRequest:
-		return toFetch(m), []rpc.Option{rpc.MinVersion(13)}
+		return toFetch(m), []rpc.Option{rpc.MinVersion(13), rpc.Patience(fetchPatience)}
 	case *quorum.FetchSnapshotRequest:
 		return toFetchSnapshot(m), nil
 	case *quorum.UpdateVoterRequest:

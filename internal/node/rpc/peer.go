@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -18,9 +19,10 @@ type peer struct {
 
 // dialing is an attempt that callers wait for together.
 type dialing struct {
-	done chan struct{}
-	conn *conn // set before done is closed
-	err  error
+	since time.Time
+	done  chan struct{}
+	conn  *conn // set before done is closed
+	err   error
 }
 
 // connection returns the negotiated connection to addr, made now if need be.
@@ -31,14 +33,9 @@ func (c *Client) connection(ctx context.Context, addr string, o callOptions) (*c
 			return cn, err
 		}
 		if d != nil {
-			select {
-			case <-d.done:
-				return d.conn, d.err
-			case <-ctx.Done():
-				return nil, contextError(ctx, addr, "", false)
-			}
+			return d.wait(ctx, addr, o.patience)
 		}
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+		if deadline, ok := ctx.Deadline(); o.patience > 0 || ok && time.Until(deadline) < wait {
 			return nil, &Error{Addr: addr, Kind: ErrBackoff, Err: lastErr}
 		}
 		timer := time.NewTimer(wait)
@@ -51,6 +48,24 @@ func (c *Client) connection(ctx context.Context, addr string, o callOptions) (*c
 			timer.Stop()
 			return nil, &Error{Addr: addr, Kind: ErrClosed}
 		}
+	}
+}
+
+// wait returns the connection that is being made, if that ends before ctx does and, where patience isn't 0, within it.
+func (d *dialing) wait(ctx context.Context, addr string, patience time.Duration) (*conn, error) {
+	var enough <-chan time.Time // never
+	if patience > 0 {
+		timer := time.NewTimer(patience - time.Since(d.since))
+		defer timer.Stop()
+		enough = timer.C
+	}
+	select {
+	case <-d.done:
+		return d.conn, d.err
+	case <-ctx.Done():
+		return nil, contextError(ctx, addr, "", false)
+	case <-enough:
+		return nil, &Error{Addr: addr, Kind: ErrTimeout, Err: fmt.Errorf("no connection within %s", patience)}
 	}
 }
 
@@ -76,7 +91,7 @@ func (c *Client) attempt(addr string, skipBackoff bool) (cn *conn, d *dialing, w
 	if wait = time.Until(p.retryAt); p.failures > 0 && wait > 0 && !skipBackoff {
 		return nil, nil, wait, p.lastErr, nil
 	}
-	d = &dialing{done: make(chan struct{})}
+	d = &dialing{since: time.Now(), done: make(chan struct{})}
 	p.dialing = d
 	c.wg.Go(func() { c.dial(addr, p, d) })
 	return nil, d, 0, nil, nil

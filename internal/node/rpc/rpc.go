@@ -89,6 +89,7 @@ type Option func(*callOptions)
 type callOptions struct {
 	minVersion, maxVersion int16
 	skipBackoff            bool
+	patience               time.Duration // 0: as long as the call
 }
 
 func options(opts []Option) callOptions {
@@ -107,6 +108,10 @@ func MaxVersion(v int16) Option { return func(o *callOptions) { o.maxVersion = v
 
 // Redial connects at once even though the last attempt failed moments ago.
 func Redial() Option { return func(o *callOptions) { o.skipBackoff = true } }
+
+// Patience is for whoever can ask somebody else: without a connection the call fails at once while a back-off runs (ErrBackoff), and so long
+// after the attempt to make one began (ErrTimeout, nothing sent). The attempt goes on, for the calls to come.
+func Patience(d time.Duration) Option { return func(o *callOptions) { o.patience = d } }
 
 // Do sends req to addr (host:port) and returns the answer, in the highest version that
 // the peer, the table in package wire and the options share (req's version is set to it).
