@@ -375,7 +375,7 @@ func (n *Node) ready() error {
 		return errors.New("the node is leaving")
 	}
 	if n.controller != nil {
-		if err := n.readiness.check(n.raft.Now(), n.raft.Status(), ms(n.cfg.Int64(config.QuorumFetchTimeoutMs))); err != nil {
+		if err := n.readiness.check(n.raft.Now(), n.raft.Status(), n.controller.Applied(), ms(n.cfg.Int64(config.QuorumFetchTimeoutMs))); err != nil {
 			return fmt.Errorf("controller: %w", err)
 		}
 	}

@@ -17,16 +17,26 @@ const electionGrace = 10 * time.Second
 // It is when it leads and a majority fetched from it lately, or when it fetched from the leader within twice the fetch
 // timeout; the own high watermark proves nothing when the node is cut off. Once ready, an election shorter than
 // electionGrace doesn't flip it.
+//
+// And it must once have replayed the log: until then it could be elected, but would serve nobody.
 type controllerReadiness struct {
 	mu       sync.Mutex
 	lastGood time.Duration
 	good     bool
+	replayed bool
 }
 
-func (r *controllerReadiness) check(now time.Duration, st quorum.Status, fetchTimeout time.Duration) error {
+// replayLag is how many records below the high watermark count as replayed: those of the moment.
+const replayLag = 1000
+
+// check looks at the log's state, and at the exclusive end of what the controller has replayed.
+func (r *controllerReadiness) check(now time.Duration, st quorum.Status, applied int64, fetchTimeout time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := inTouch(now, st, fetchTimeout)
+	if r.replayed = r.replayed || err == nil && applied+replayLag >= int64(st.HighWatermark); err == nil && !r.replayed {
+		err = fmt.Errorf("has replayed the metadata log up to %d, the high watermark is %d", applied, st.HighWatermark)
+	}
 	if err == nil {
 		r.good, r.lastGood = true, now
 		return nil

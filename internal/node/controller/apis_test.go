@@ -44,7 +44,7 @@ func TestApiVersions(t *testing.T) {
 	}
 	bad := kmsg.NewPtrApiVersionsRequest()
 	bad.Version, bad.ClientSoftwareName, bad.ClientSoftwareVersion = 3, "no spaces", "1"
-	require.Equal(t, kerr.InvalidRequest.Code, do[*kmsg.ApiVersionsResponse](q, q.nodes[1].core, bad).ErrorCode)
+	require.Equal(t, kerr.InvalidRequest.Code, apiVersions(emptyState(), &q.nodes[1].core.cfg, bad).(*kmsg.ApiVersionsResponse).ErrorCode)
 }
 
 func TestDescribeCluster(t *testing.T) {

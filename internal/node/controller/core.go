@@ -29,6 +29,7 @@ type core struct {
 	committed     roots // everything committed
 	lastCommitted int64
 	lso           int64
+	applied       int64 // exclusive end of what the log has handed over, control batches included
 	nextWrite     int64 // where the next record goes; -1 on a standby
 
 	// prepared and waiting are queues in the order of offsets: the roots of what was prepared and isn't committed yet,
@@ -72,13 +73,28 @@ func fatal(format string, args ...any) error { return &fatalError{fmt.Errorf(for
 // commit takes committed batches. Active, they are what was prepared here; on a standby they are replayed.
 // Errors: fatal only.
 func (c *core) commit(batches []raft.CommittedBatch) error {
-	for _, b := range batches {
-		if len(b.Records) == 0 {
-			continue // control records are not the state machine's (KAFKA-17608)
+	for rest := batches; len(rest) > 0; {
+		if len(rest[0].Records) == 0 {
+			rest = rest[1:] // control records are not the state machine's (KAFKA-17608)
+			continue
 		}
-		if err := c.commitBatch(b); err != nil {
+		n, err := 1, error(nil)
+		if c.active() {
+			err = c.commitPrepared(rest[0])
+		} else {
+			n = runLength(rest)
+			err = c.replayBatches(rest[:n])
+		}
+		if err != nil {
 			return err
 		}
+		c.lastCommitted = rest[n-1].LastOffset
+		c.lso = c.committed.lastStableOffset(c.lastCommitted)
+		c.metrics.committed(c.lastCommitted, rest[n-1].AppendTimestamp)
+		rest = rest[n:]
+	}
+	if len(batches) > 0 {
+		c.applied = batches[len(batches)-1].LastOffset + 1
 	}
 	c.complete()
 	c.offerSnapshot(batches)
@@ -98,47 +114,6 @@ func (c *core) offerSnapshot(batches []raft.CommittedBatch) {
 	c.cfg.Snapshots.Committed(c.committed.stable().img, snapshots.Point{
 		EndOffset: last.LastOffset + 1, Epoch: last.Epoch, Timestamp: last.AppendTimestamp, Aligned: c.committed.begin == nil,
 	}, bytes)
-}
-
-func (c *core) commitBatch(b raft.CommittedBatch) error {
-	if b.LastOffset <= c.lastCommitted {
-		return fatal("batch %d to %d was committed again, last committed offset is %d", b.BaseOffset, b.LastOffset, c.lastCommitted)
-	}
-	if c.active() {
-		last := int64(-1)
-		for c.prepared.len() > 0 && c.prepared.front().lastOffset <= b.LastOffset {
-			p := c.prepared.pop()
-			c.committed, last = p.roots, p.lastOffset
-		}
-		if last != b.LastOffset {
-			return fatal("batch %d to %d was committed in epoch %d, but nothing that this active controller prepared ends there", b.BaseOffset, b.LastOffset, c.epoch)
-		}
-	} else {
-		recs, err := decodeAll(b.Records)
-		if err == nil {
-			c.committed, err = c.committed.replay(recs, b.BaseOffset, b.Epoch)
-		}
-		if err != nil {
-			return fatal("replaying batch %d to %d of epoch %d: %w", b.BaseOffset, b.LastOffset, b.Epoch, err)
-		}
-		c.working = c.committed
-	}
-	c.lastCommitted = b.LastOffset
-	c.lso = c.committed.lastStableOffset(c.lastCommitted)
-	c.metrics.committed(c.lastCommitted, b.AppendTimestamp)
-	return nil
-}
-
-func decodeAll(values [][]byte) ([]metadata.Record, error) {
-	recs := make([]metadata.Record, len(values))
-	for i, v := range values {
-		rec, _, err := metadata.Decode(v)
-		if err != nil {
-			return nil, fmt.Errorf("record %d: %w", i, err)
-		}
-		recs[i] = rec
-	}
-	return recs, nil
 }
 
 // complete answers the callers whose records, or whose view, are stable now.
@@ -169,7 +144,7 @@ func (c *core) loadSnapshot(r raft.SnapshotReader) error {
 		}
 	}
 	c.committed, c.working = next, next
-	c.lastCommitted, c.lso = last, last
+	c.lastCommitted, c.lso, c.applied = last, last, last+1
 	if c.cfg.Snapshots != nil {
 		c.cfg.Snapshots.Loaded()
 	}

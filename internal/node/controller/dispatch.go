@@ -34,8 +34,6 @@ func (c *core) handle(r *server.Request, now time.Time) {
 func (c *core) read(r *server.Request, who access) kmsg.Response {
 	s := c.committed.stable()
 	switch req := r.Body.(type) {
-	case *kmsg.ApiVersionsRequest:
-		return apiVersions(s, &c.cfg, req)
 	case *kmsg.DescribeClusterRequest:
 		return describeCluster(s, &c.cfg, c.leader.LeaderID, r.Conn.Listener, who, req)
 	case *kmsg.DescribeConfigsRequest:
@@ -44,6 +42,15 @@ func (c *core) read(r *server.Request, who access) kmsg.Response {
 		return listPartitionReassignments(s, req)
 	}
 	return nil
+}
+
+// isRead tells whether read answers a request.
+func isRead(body kmsg.Request) bool {
+	switch body.(type) {
+	case *kmsg.DescribeClusterRequest, *kmsg.DescribeConfigsRequest, *kmsg.ListPartitionReassignmentsRequest:
+		return true
+	}
+	return false
 }
 
 func (c *core) serveWrite(r *server.Request, who access, now time.Time) {

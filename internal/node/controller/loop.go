@@ -27,6 +27,8 @@ type Controller struct {
 	core     *core // owned by Run
 	sessions *sessions
 	active   atomic.Bool
+	stable   atomic.Pointer[state] // what is committed, at the end of the last event
+	applied  atomic.Int64
 
 	fromLog  chan func(now time.Time) error
 	requests chan *server.Request
@@ -53,11 +55,15 @@ func New(cfg Config) (*Controller, error) {
 		unregistered: make(chan struct{}, 1),
 	}
 	c.sessions = c.core.sessions
+	c.stable.Store(c.core.committed.stable())
 	return c, nil
 }
 
 // Active says whether this node was the active controller at the end of the last event.
 func (c *Controller) Active() bool { return c.active.Load() }
+
+// Applied is the exclusive end of what of the metadata log this controller has taken in. Until it has everything, it can't take over.
+func (c *Controller) Applied() int64 { return c.applied.Load() }
 
 // HandleCommit implements raft.Listener.
 func (c *Controller) HandleCommit(batches []raft.CommittedBatch) {
@@ -111,6 +117,10 @@ func (c *Controller) Handle(r *server.Request) {
 	if hb, ok := r.Body.(*kmsg.BrokerHeartbeatRequest); ok {
 		c.contact(r, hb)
 	}
+	if resp := c.atOnce(r); resp != nil {
+		r.Reply(resp)
+		return
+	}
 	select {
 	case c.requests <- r:
 	case <-c.done:
@@ -122,6 +132,22 @@ func (c *Controller) Handle(r *server.Request) {
 		c.refuseQueued() // the loop ended in between
 	default:
 	}
+}
+
+// atOnce answers what must not wait for the loop, which may be replaying a long log after a start; nil for anything else. Every connection
+// begins with ApiVersions, those on which voters ask each other for votes too. And whoever looks for the active controller is to
+// hear at once that it is elsewhere.
+func (c *Controller) atOnce(r *server.Request) kmsg.Response {
+	if req, ok := r.Body.(*kmsg.ApiVersionsRequest); ok {
+		return apiVersions(c.stable.Load(), &c.cfg, req)
+	}
+	if c.active.Load() || c.cfg.Log.LeaderAndEpoch().LeaderID == c.cfg.NodeID || isRead(r.Body) || unsupported(r.Body) != nil {
+		return nil
+	}
+	if op, needed := clusterOperation(r.Body); needed && !(access{c.cfg.Authorizer, subjectOf(r)}).cluster(op) {
+		return nil
+	}
+	return errorResponse(r.Body, errNotController)
 }
 
 // contact counts a heartbeat from its arrival: a busy loop must not fence healthy brokers.
@@ -152,6 +178,8 @@ func (c *Controller) Run(ctx context.Context) error {
 			timer.Stop()
 		}
 		c.active.Store(c.core.active())
+		c.stable.Store(c.core.committed.stable())
+		c.applied.Store(c.core.applied)
 		c.core.metrics.waiting.Set(float64(c.core.waiting.len()))
 		if err == nil {
 			err = c.core.fault

@@ -188,3 +188,28 @@ func TestControlBatchesBetweenPreparedRecords(t *testing.T) {
 	require.NotNil(t, second.resp)
 	q.requireConverged()
 }
+
+// TestSmallBatchesAreReplayedTogether: as far as they follow each other within an epoch, with the outcome that they have one by one.
+func TestSmallBatchesAreReplayedTogether(t *testing.T) {
+	q := newQuorum(t, 1, 1, 2, 3)
+	c := q.start(1)
+	q.join(c, 101)
+	for _, name := range []string{"a", "b"} {
+		q.create(c, newTopic(name, 1, 1))
+	}
+	q.elect(2, 0) // a control batch, and another epoch
+	q.commit()
+	q.commit()
+	q.create(q.nodes[2].core, newTopic("c", 1, 1))
+	late := q.newNode(3, 3).core
+	runs := 0
+	for rest := q.batches; len(rest) > 0; runs++ {
+		rest = rest[runLength(rest):]
+	}
+	require.Less(t, runs, len(q.batches)/2)
+	require.NoError(t, late.commit(q.batches))
+	require.Equal(t, q.end(), late.applied)
+	require.Equal(t, q.nodes[3].core.lastCommitted, late.lastCommitted)
+	require.Equal(t, contents(q.nodes[3].core.committed.state.img), contents(late.committed.state.img))
+	require.ErrorContains(t, late.commit(q.batches[len(q.batches)-2:]), "was committed again")
+}

@@ -235,6 +235,27 @@ func TestAControllerRegistersOnce(t *testing.T) {
 	})
 }
 
+// TestABusyLoopHoldsNobodyUp: nobody runs the loop here, as if it replayed a long log.
+func TestABusyLoopHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Config{NodeID: 2, ClusterID: testCluster, Log: &soloLog{}, KRaftVersion: func() int16 { return 1 }})
+		require.NoError(t, err)
+		versions := kmsg.NewPtrApiVersionsRequest()
+		versions.ClientSoftwareName, versions.ClientSoftwareVersion = "kraftd", "1"
+		require.Zero(t, ask[*kmsg.ApiVersionsResponse](t, c, versions).ErrorCode)
+		require.Equal(t, kerr.NotController.Code, ask[*kmsg.CreateTopicsResponse](t, c, newTopic("a", 1, 1)).Topics[0].ErrorCode)
+		require.Equal(t, kerr.NotController.Code, ask[*kmsg.EnvelopeResponse](t, c, envelope(t, newTopic("a", 1, 1))).ErrorCode)
+		require.Empty(t, c.requests)
+
+		c.cfg.NodeID = 1 // it leads the log: what comes waits until the loop has made it active
+		req := newTopic("a", 1, 1)
+		req.SetVersion(7)
+		h := wire.RequestHeader{Key: req.Key(), Version: 7}
+		c.Handle(server.Detached(h, req, server.ConnInfo{}, nil, time.Now(), func(server.Answer) { t.Error("answered") }))
+		require.Len(t, c.requests, 1)
+	})
+}
+
 func TestAFaultEndsTheLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Config{NodeID: 2, ClusterID: testCluster, Log: &soloLog{}})
