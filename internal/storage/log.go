@@ -35,7 +35,7 @@ type Log struct {
 
 	producers  producers    // guarded by mu, changed by the writer
 	needDir    bool         // a file was made since the folder was last synced
-	epochsLazy bool         // the epoch checkpoint on disk may be lost by a crash
+	epochsLazy bool         // the epoch checkpoint on disk is behind, or may be lost by a crash
 	shortened  atomic.Int64 // grows with each truncation: a reader that met one looks again
 	poison     atomic.Pointer[error]
 	epochFile  sync.Mutex // between flushMu and mu: the writer and Flush both write the epoch checkpoint
@@ -209,7 +209,11 @@ func (l *Log) assignEpoch(epoch int32, startOffset int64) error {
 	}
 	l.mu.Lock()
 	l.epochs.assign(epoch, startOffset)
+	l.epochsLazy = true
 	l.mu.Unlock()
+	if l.opt.SyncEpochs {
+		return nil // Flush writes it: an fsync here would hold up whoever appends, and the first record of a new leader with it
+	}
 	return l.writeEpochs()
 }
 
@@ -284,14 +288,14 @@ func (l *Log) flushLocked() error {
 	}
 	l.mu.Unlock()
 
+	if lazy { // first: a batch that is known to be durable has its epoch in the checkpoint
+		if err := l.syncEpochs(); err != nil {
+			return err
+		}
+	}
 	for i, s := range segs {
 		if err := s.sync(sizes[i], i < len(segs)-1); err != nil {
 			return l.poisonWith("fsync", err)
-		}
-	}
-	if lazy {
-		if err := l.syncEpochs(); err != nil {
-			return err
 		}
 	}
 	if dirs {

@@ -145,7 +145,7 @@ func (o *opener) checkSegment(s *segment) (int64, error) {
 }
 
 // readRecordedEpochs: the CRC of a batch doesn't cover its epoch. A log that makes each epoch durable in the checkpoint before
-// its first batch has a second witness.
+// a batch of it counts as durable has a second witness.
 func (o *opener) readRecordedEpochs() error {
 	if !o.opt.SyncEpochs {
 		return nil
