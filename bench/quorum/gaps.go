@@ -38,8 +38,8 @@ const (
 var ways = []string{"broker", "direct"}
 
 // gaps makes the active controller leave a number of times while two writers of 1 kHz alter one topic's configuration, one through the broker and
-// one at the controllers, and returns the longest time between two answers around each, by way. The nodes' logs of a round that takes longer than
-// slow are printed.
+// one at the controllers, and returns the longest time between two answers around each, by way. Of a round that takes longer than slow the
+// nodes' logs are printed, and what the writers met.
 func gaps(s subject, times int, leave func(id int) error, slow time.Duration) (map[string][]time.Duration, error) {
 	observer, err := kgo.NewClient(kgo.SeedBrokers(s.broker()))
 	if err != nil {
@@ -57,7 +57,7 @@ func gaps(s subject, times int, leave func(id int) error, slow time.Duration) (m
 		if err != nil {
 			return nil, fmt.Errorf("%s, before round %d: %w", s.name(), i, err)
 		}
-		gap, err := oneGap(s, leader, leave)
+		gap, met, err := oneGap(s, leader, leave)
 		if err != nil {
 			return nil, fmt.Errorf("%s, round %d: %w", s.name(), i, err)
 		}
@@ -66,6 +66,9 @@ func gaps(s subject, times int, leave func(id int) error, slow time.Duration) (m
 		}
 		if slow > 0 && max(gap["broker"], gap["direct"]) > slow {
 			fmt.Printf("#   %s, round %d, node %d left: via broker %s, direct %s\n%s\n", s.name(), i, leader, micros(gap["broker"]), micros(gap["direct"]), s.logs())
+			for _, w := range ways {
+				fmt.Printf("--- writer via %s\n%s", w, met[w])
+			}
 		}
 		if err := s.start(leader); err != nil {
 			return nil, err
@@ -122,21 +125,23 @@ func describedLeader(cl *kgo.Client, voters int) (int, error) {
 }
 
 // oneGap lets both writers write, takes the leader away, and stops them some answers later.
-func oneGap(s subject, leader int, leave func(id int) error) (map[string]time.Duration, error) {
+func oneGap(s subject, leader int, leave func(id int) error) (gap map[string]time.Duration, met map[string]*attempts, err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ledgers := map[string]*load.Ledger{}
+	met = map[string]*attempts{}
 	var wg sync.WaitGroup
 	failed := make(chan error, len(ways))
 	for _, way := range ways {
 		l := &load.Ledger{}
-		ledgers[way] = l
+		tries := &attempts{}
+		ledgers[way], met[way] = l, tries
 		to := []string{s.broker()}
 		if way == "direct" {
 			to = s.controllers()
 		}
 		wg.Go(func() {
-			if err := alter(ctx, l, to); err != nil {
+			if err := alter(ctx, l, tries, to); err != nil {
 				failed <- err
 			}
 		})
@@ -158,31 +163,31 @@ func oneGap(s subject, leader int, leave func(id int) error) (map[string]time.Du
 		})
 	}
 	if err := answered(settledBefore); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := leave(leader); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := answered(settledAfter); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	stop()
 	wg.Wait()
-	out := map[string]time.Duration{}
+	gap = map[string]time.Duration{}
 	for w, l := range ledgers {
-		out[w] = l.LongestGap()
+		gap[w] = l.LongestGap()
 	}
 	select {
 	case err := <-failed:
-		return nil, err
+		return nil, nil, err
 	default:
-		return out, nil
+		return gap, met, nil
 	}
 }
 
 // alter writes a topic's configuration at 1 kHz, one request at a time, until ctx ends, and books each that was answered without error. After
 // anything else it turns to the next address a millisecond later.
-func alter(ctx context.Context, l *load.Ledger, addrs []string) error {
+func alter(ctx context.Context, l *load.Ledger, met *attempts, addrs []string) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.DialTimeout(time.Second), kgo.RequestTimeoutOverhead(5*time.Second))
 	if err != nil {
 		return err
@@ -199,7 +204,10 @@ func alter(ctx context.Context, l *load.Ledger, addrs []string) error {
 			return nil
 		case <-tick.C:
 		}
-		if err := alterOnce(ctx, brokers[at], i); err == nil {
+		began := time.Now()
+		err := alterOnce(ctx, brokers[at], i)
+		met.add(began, addrs[at], err)
+		if err == nil {
 			if !started { // finding the active controller for the first time is no gap
 				l.Start(time.Now())
 				started = true
