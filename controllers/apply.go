@@ -19,17 +19,13 @@ import (
 func (r *Reconciler) ensure(ctx context.Context, obj client.Object) error {
 	kind := obj.GetObjectKind().GroupVersionKind().Kind
 	hash := mark(obj)
-	live := obj.DeepCopyObject().(client.Object)
+	live := reflect.New(reflect.TypeOf(obj).Elem()).Interface().(client.Object)
 	err := r.Get(ctx, client.ObjectKeyFromObject(obj), live)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
 	}
 	if err == nil {
-		unchanged, err := same(obj, live)
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
-		}
-		if unchanged && live.GetAnnotations()[annotationApplied] == hash {
+		if live.GetAnnotations()[annotationApplied] == hash && same(obj, live) {
 			copyInto(live, obj)
 			return nil
 		}
@@ -75,54 +71,6 @@ func (r *Reconciler) apply(ctx context.Context, obj client.Object) error {
 		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
 	}
 	return nil
-}
-
-// same tells whether live has every field that want sets. What want leaves out is others' business.
-func same(want, live client.Object) (bool, error) {
-	w, err := runtime.DefaultUnstructuredConverter.ToUnstructured(want)
-	if err != nil {
-		return false, err
-	}
-	l, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
-	if err != nil {
-		return false, err
-	}
-	for _, local := range []string{"status", "apiVersion", "kind"} { // a typed read leaves the last two out
-		delete(w, local)
-	}
-	return within(w, l), nil
-}
-
-// within compares JSON values: every member that want has is in live, and lists are equally long.
-func within(want, live any) bool {
-	switch w := want.(type) {
-	case nil:
-		return true
-	case map[string]any:
-		l, ok := live.(map[string]any)
-		if !ok {
-			return len(w) == 0
-		}
-		for k, v := range w {
-			if !within(v, l[k]) {
-				return false
-			}
-		}
-		return true
-	case []any:
-		l, ok := live.([]any)
-		if !ok || len(l) != len(w) {
-			return len(w) == 0 && len(l) == 0
-		}
-		for i := range w {
-			if !within(w[i], l[i]) {
-				return false
-			}
-		}
-		return true
-	default:
-		return reflect.DeepEqual(want, live)
-	}
 }
 
 // copyInto leaves in to what the API has; from isn't used any more.

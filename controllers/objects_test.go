@@ -183,20 +183,3 @@ func TestInitialVotersAreWrittenAsTheyAreRead(t *testing.T) {
 		require.Nil(t, parseVoters(bad), bad)
 	}
 }
-
-func TestSameIgnoresWhatOthersSet(t *testing.T) {
-	for _, tc := range []struct {
-		name       string
-		want, live any
-		is         bool
-	}{
-		{"a default added", map[string]any{"a": "1"}, map[string]any{"a": "1", "b": "2"}, true},
-		{"a field changed", map[string]any{"a": "1"}, map[string]any{"a": "2"}, false},
-		{"a field removed", map[string]any{"a": "1"}, map[string]any{}, false},
-		{"zero is a value", map[string]any{"a": int64(0)}, map[string]any{"a": int64(1)}, false},
-		{"an item added", map[string]any{"a": []any{"x"}}, map[string]any{"a": []any{"x", "y"}}, false},
-		{"unset is nothing", map[string]any{"a": nil, "m": map[string]any{}}, map[string]any{}, true},
-	} {
-		require.Equal(t, tc.is, within(tc.want, tc.live), tc.name)
-	}
-}

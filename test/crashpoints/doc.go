@@ -12,6 +12,7 @@
 //     kubelet of every pod.
 //   - fleet: the kraftds behind controllers.Admin. They format their disks by the node's rules (directory ids, permit to
 //     form, initial voters), elect leaders, fetch, commit changes of the voters, and hold partitions with in-sync replicas.
+//     What a person does to a quorum that is lost for good is a step of a script: nothing runs meanwhile.
 //
 // A verb is a script: what was there, what a hand does, and when all is well. It is played once without a fault: that
 // enumerates its points. Then it is played once for each point and fault; see Fault. While it plays the rules of

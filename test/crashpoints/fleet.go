@@ -65,14 +65,6 @@ type quorum struct {
 	fetched   map[voter]time.Time
 }
 
-// partition is one of a topic, with its in-sync replicas; leader -1 is none.
-type partition struct {
-	topic         string
-	leader        int32
-	replicas, isr []int32
-	minISR        int
-}
-
 // lateChange is a change of the voters that the leader makes after its answer was lost.
 type lateChange struct {
 	at     time.Time
@@ -333,6 +325,16 @@ func (f *fleet) begin(k *kraftd) {
 	f.note("the quorum forms: %v", f.q.voters)
 }
 
+// recover is what a person does to a quorum that is lost for good, with kraftd quorum recover on a survivor's disk while
+// nothing runs: it goes on as the only voter, and everybody else observes.
+func (f *fleet) recover(id int32) {
+	q := f.q
+	q.voters = slices.DeleteFunc(slices.Clone(q.voters), func(v voter) bool { return v.id != id })
+	q.epoch++
+	q.committed = true
+	f.note("recovered: %v", q.voters)
+}
+
 // elect finds a leader when there is none that lives.
 func (f *fleet) elect() {
 	q := f.q
@@ -381,53 +383,6 @@ func (f *fleet) fetch() {
 	}
 }
 
-// serve is the brokers' part: registration, leaders and in-sync replicas.
-func (f *fleet) serve() {
-	if f.q == nil || f.q.leader < 0 {
-		return
-	}
-	for _, k := range f.sorted() {
-		if !k.broker || k.stopping || k.cut {
-			continue
-		}
-		if k.unfenced.IsZero() && f.now.Sub(k.started) >= registers {
-			k.unfenced = f.now
-			f.registered[k.id] = true
-		}
-		if k.unfenced.IsZero() {
-			continue
-		}
-		for i := range f.partitions {
-			p := &f.partitions[i]
-			in := slices.Contains(p.isr, k.id)
-			switch {
-			case p.leader < 0 && in:
-				p.leader = k.id
-			case p.leader >= 0 && !in && slices.Contains(p.replicas, k.id) && f.now.Sub(k.unfenced) >= rejoins:
-				p.isr = append(p.isr, k.id)
-				slices.Sort(p.isr)
-			}
-		}
-	}
-}
-
-// fence takes a broker out of the in-sync replicas it can be taken out of.
-func (f *fleet) fence(k *kraftd) {
-	k.unfenced = time.Time{}
-	for i := range f.partitions {
-		p := &f.partitions[i]
-		if at := slices.Index(p.isr, k.id); at >= 0 && len(p.isr) > 1 {
-			p.isr = slices.Delete(p.isr, at, at+1)
-		}
-		if p.leader == k.id {
-			p.leader = -1
-			if p.isr[0] != k.id {
-				p.leader = p.isr[0]
-			}
-		}
-	}
-}
-
 func (f *fleet) isReady(k *kraftd) bool {
 	if k.stopping || k.cut {
 		return false
@@ -447,17 +402,4 @@ func (f *fleet) isReady(k *kraftd) bool {
 	}
 	at, ok := q.fetched[voter{k.id, k.disk.dir}]
 	return ok && f.now.Sub(at) < 4*time.Second
-}
-
-// makeTopics makes partitions over brokers, each with as many replicas as there are brokers, 3 at most.
-func (f *fleet) makeTopics(brokers ...int32) {
-	replicas := min(3, len(brokers))
-	for i, id := range brokers {
-		p := partition{topic: fmt.Sprintf("topic-%d", i), leader: id, minISR: max(1, replicas-1)}
-		for j := range replicas {
-			p.replicas = append(p.replicas, brokers[(i+j)%len(brokers)])
-		}
-		p.isr = slices.Sorted(slices.Values(p.replicas))
-		f.partitions = append(f.partitions, p)
-	}
 }

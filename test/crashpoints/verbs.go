@@ -109,6 +109,14 @@ func repairing() []verb {
 			now("cut off broker 1003", cutOff("broker-1003", true)),
 			when("another id serves in its place", func(w *world) bool { return w.fleet.up(1004) != nil }, cutOff("broker-1003", false)),
 		}, done: allOf(ready, pods(5), registered(1000, 1001, 1002, 1004))},
+		{name: "quorum-lost", from: formed(3, 3, 1), play: []step{
+			now("lose the disks of two of three voters", func(w *world) { loseDisk("controller-0")(w); loseDisk("controller-2")(w) }),
+			when("that is known", because(v1alpha1.ConditionQuorumHealthy, "QuorumLost"), func(w *world) { w.edit(func(s *spec) { s.Hibernated = true }) }),
+			when("nothing runs", func(w *world) bool { return stopped(w) == "" }, func(w *world) {
+				w.fleet.recover(1)
+				w.edit(func(s *spec) { s.Hibernated = false })
+			}),
+		}, done: allOf(ready, newDisk(0), newDisk(2))},
 		{name: "by-hand", from: formed(3, 3, 1), play: []step{now("delete and change what the operator made", func(w *world) {
 			w.deleteObject(&corev1.Service{}, clusterName+"-bootstrap")
 			w.deleteObject(&appsv1.StatefulSet{}, clusterName+"-controller-2")
@@ -260,15 +268,21 @@ func grown(size string) func(*world) string {
 	}, "a claim hasn't grown")
 }
 
-// asleep: nothing runs, and the status says so.
+// asleep: nothing runs, and the cluster is Ready for that.
 func asleep(w *world) string {
 	c := w.cluster()
-	switch k := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); {
+	if k := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); k == nil || k.Status != "True" || k.ObservedGeneration != c.Generation {
+		return "not Ready"
+	}
+	return stopped(w)
+}
+
+// stopped: nothing runs, and the status says so.
+func stopped(w *world) string {
+	switch h := w.cluster().Status.Hibernation; {
 	case len(all[*corev1.Pod](w.store)) > 0:
 		return "pods run"
-	case k == nil || k.Status != "True" || k.ObservedGeneration != c.Generation:
-		return "not Ready"
-	case c.Status.Hibernation == nil || c.Status.Hibernation.Phase != v1alpha1.Hibernated:
+	case h == nil || h.Phase != v1alpha1.Hibernated:
 		return "not hibernated"
 	}
 	return ""
