@@ -262,7 +262,7 @@ func boundedConnections(n int64) int {
 }
 
 func (n *Node) newClient(id string) *rpc.Client {
-	return rpc.New(rpc.Config{ClientID: id, SoftwareName: "kraftd", SoftwareVersion: softwareVersion(n.opt.Version), Logger: n.opt.Logger.With("component", "rpc")})
+	return rpc.New(rpc.Config{ClientID: id, SoftwareName: "kraftd", SoftwareVersion: softwareVersion(n.opt.Version), Dial: n.opt.Dial, Logger: n.opt.Logger.With("component", "rpc")})
 }
 
 // run starts everything in order, waits, and stops it in order.

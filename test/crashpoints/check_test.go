@@ -17,8 +17,8 @@ import (
 
 // TestEachRuleCanBeBroken: an operator that does what it must not is found out, by the rule that is meant for it.
 func TestEachRuleCanBeBroken(t *testing.T) {
-	begin := formed(3, 3, 2)()
-	named := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
+	begin := setUp(formed(3, 3, 2))
+	named := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "play-0", Name: name} }
 	pod := func(w *world, name string) *corev1.Pod { return get[*corev1.Pod](w.store, name).DeepCopy() }
 	for _, tc := range []struct {
 		name, want string
@@ -39,14 +39,14 @@ func TestEachRuleCanBeBroken(t *testing.T) {
 		}},
 		{"a voter too many is taken down", "1 of 3 voters are left", func(w *world, c client.Client, _ *manager) error {
 			cutOff("controller-1", true)(w)
-			w.elapse(time.Second)
+			w.platform.elapse(time.Second)
 			p := pod(w, "demo-controller-0-0")
 			w.rules.said = append(w.rules.said, string(p.UID))
 			return c.Delete(context.Background(), p, client.Preconditions{UID: &p.UID})
 		}},
 		{"the last broker in sync is taken down", "has 0 in-sync replicas left of 1", func(w *world, c client.Client, _ *manager) error {
 			cutOff("broker-1000", true)(w)
-			w.elapse(time.Second)
+			w.platform.elapse(time.Second)
 			p := pod(w, "demo-broker-1001-0")
 			w.rules.said = append(w.rules.said, string(p.UID))
 			return c.Delete(context.Background(), p, client.Preconditions{UID: &p.UID})
@@ -59,7 +59,7 @@ func TestEachRuleCanBeBroken(t *testing.T) {
 		}},
 		{"a change of the voters that costs the majority", "1 of 2 voters would live", func(w *world, _ client.Client, m *manager) error {
 			cutOff("controller-1", true)(w)
-			w.elapse(time.Second)
+			w.platform.elapse(time.Second)
 			v := w.fleet.q.voters[2]
 			_ = m.r.Admin.RemoveVoter(context.Background(), nil, admin.ReplicaKey{ID: v.id, DirectoryID: mustParse(v.dir)})
 			return nil
@@ -77,7 +77,7 @@ func TestEachRuleCanBeBroken(t *testing.T) {
 				k.disk.log = false
 				k.disk.initial = slices.Clone(w.fleet.q.voters)
 			}
-			w.elapse(time.Second)
+			w.platform.elapse(time.Second)
 			return nil
 		}},
 	} {

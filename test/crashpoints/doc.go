@@ -18,6 +18,14 @@
 // enumerates its points. Then it is played once for each point and fault; see Fault. While it plays the rules of
 // check.go hold at every step, and its end is compared with that of the faultless play.
 //
+// The same verbs, faults and rules are played on the real ones, too (make crashpoints-real): see platform. There, theatre has one
+// kube-apiserver, etcd and kube-controller-manager and a kubelet that runs kraftds in this process (test/kubelet); a play has
+// a namespace of its own, and the operator is a manager of controller-runtime. What there is, is brought into store and fleet
+// (observe.go), where scripts and rules look for it. No two plays go the same way there: points are those that came in two plays without
+// a fault, they are known by which of its kind a write is, or after which write a read comes, and a play whose point doesn't
+// come is played again, then counted as missed. A frozen process is taken over from after 1.5 s, not when a lease has run out.
+// What the operator writes and asks for without a fault must be the same on both (likeness.go).
+//
 // What the model leaves out: admission by CEL and defaulting (clusters are written out in full), events, several
 // namespaces, endpoints and DNS, volumes that can't be bound or grown, API priority and fairness, watches that break.
 package crashpoints

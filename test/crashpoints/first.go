@@ -38,7 +38,7 @@ func firstOf(v verb, most int) (found *Found) {
 	for at := 0; at < len(plays); at += runtime.GOMAXPROCS(0) {
 		some := plays[at:min(len(plays), at+runtime.GOMAXPROCS(0))]
 		problems := make([]string, len(some))
-		spread(len(some), func(i int) { problems[i] = p.once(some[i].Fault, some[i].Point, false).problem })
+		spread(len(some), len(some), func(i int) { problems[i] = p.once(some[i].Fault, some[i].Point, false).problem })
 		for i, problem := range problems {
 			if problem != "" {
 				return &Found{Where: some[i].String(), What: line(problem), Plays: at + i + 1}
@@ -55,7 +55,7 @@ func prepareSafely(v verb) (p *prepared, err error) {
 			err = fmt.Errorf("%v", bad)
 		}
 	}()
-	return prepare(v)
+	return prepare(models{}, v)
 }
 
 func line(text string) string {

@@ -3,7 +3,6 @@ package crashpoints
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,33 +13,37 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// Main plays what only asks for (verb, verb/point or verb/point/fault; "" all), of that every so-many-th play, and writes what
+// Main plays what only asks for (verb, verb/point or verb/point/fault, several by commas; "" all), of that every so-many-th play, and writes what
 // came of it. It reports whether everything converged.
 func Main(out io.Writer, only string, every, lines int) bool {
 	ctrl.SetLogger(logr.Discard())
+	return hunt(out, models{}, only, every, lines)
+}
+
+func hunt(out io.Writer, s stage, only string, every, lines int) bool {
 	start := time.Now()
-	list := slices.DeleteFunc(verbs(), func(v verb) bool { return only != "" && v.name != strings.Split(only, "/")[0] })
+	list := slices.DeleteFunc(verbs(), func(v verb) bool { return !asked(v, only) || v.virtual && !s.sameEachTime() })
 	if len(list) == 0 {
 		fmt.Fprintf(out, "no verb is called %s\n", only)
 		return false
 	}
-	ready, ok := prepareAll(out, list)
+	ready, ok := prepareAll(out, s, list)
 	points, converged := 0, 0
 	for _, p := range ready {
 		plays := slices.DeleteFunc(p.plays(), func(x play) bool { return !chosen(x, only) })
-		if every > 1 {
-			plays = thinned(plays, every)
+		if n := every * s.part(p.name); n > 1 {
+			plays = thinned(plays, n)
 		}
-		bad := p.playAll(plays)
-		points += len(plays)
-		converged += len(plays) - len(bad)
-		writes := 0
-		for _, pt := range p.points {
-			if !pt.read {
-				writes++
-			}
+		bad, missed := p.playAll(plays)
+		played := len(plays) - missed
+		points += played
+		converged += played - len(bad)
+		fmt.Fprintf(out, "verb=%s writes=%d points=%d converged=%d", p.name, p.writes(), played, played-len(bad))
+		if missed > 0 { // only where a play isn't the same each time
+			fmt.Fprintf(out, " missed=%d", missed)
+			ok = ok && missed <= len(plays)/10
 		}
-		fmt.Fprintf(out, "verb=%s writes=%d points=%d converged=%d virtual=%s\n", p.name, writes, len(plays), len(plays)-len(bad), p.sound.took.Round(10*time.Millisecond))
+		fmt.Fprintf(out, " took=%s\n", p.sound.took.Round(10*time.Millisecond))
 		for i, x := range bad {
 			if i == most && only == "" {
 				fmt.Fprintf(out, "  and %d more\n", len(bad)-most)
@@ -58,7 +61,12 @@ func Main(out io.Writer, only string, every, lines int) bool {
 const most = 3
 
 func chosen(x play, only string) bool {
-	return only == "" || only == x.Verb || only == x.String() || strings.HasPrefix(x.String(), only+"/")
+	return only == "" || slices.ContainsFunc(strings.Split(only, ","), func(o string) bool { return strings.HasPrefix(x.String()+"/", o+"/") })
+}
+
+// asked tells whether anything of a verb is asked for.
+func asked(v verb, only string) bool {
+	return only == "" || slices.ContainsFunc(strings.Split(only, ","), func(o string) bool { return strings.Split(o, "/")[0] == v.name })
 }
 
 // thinned keeps each n'th play.
@@ -69,12 +77,15 @@ func thinned(plays []play, n int) (out []play) {
 	return out
 }
 
-func prepareAll(out io.Writer, list []verb) ([]*prepared, bool) {
+func prepareAll(out io.Writer, s stage, list []verb) ([]*prepared, bool) {
 	ready := make([]*prepared, len(list))
 	errs := make([]error, len(list))
-	spread(len(list), func(i int) { ready[i], errs[i] = prepare(list[i]) })
+	spread(s.atOnce(), len(list), func(i int) { ready[i], errs[i] = prepare(s, list[i]) })
 	ok := true
-	for _, err := range errs {
+	for i, err := range errs {
+		if err == nil && !s.sameEachTime() {
+			err = ready[i].like(models{})
+		}
 		if err != nil {
 			ok = false
 			fmt.Fprintln(out, err)
@@ -83,29 +94,62 @@ func prepareAll(out io.Writer, list []verb) ([]*prepared, bool) {
 	return slices.DeleteFunc(ready, func(p *prepared) bool { return p == nil }), ok
 }
 
-// playAll plays on every processor and returns what didn't converge.
-func (p *prepared) playAll(plays []play) (bad []play) {
-	problems := make([]string, len(plays))
-	spread(len(plays), func(i int) { problems[i] = p.once(plays[i].Fault, plays[i].Point, false).problem })
-	for i, problem := range problems {
-		if problem != "" {
-			bad = append(bad, plays[i])
+// failure is a play that didn't converge.
+type failure struct {
+	play
+	result
+}
+
+// again is how often a play is tried whose point doesn't come.
+const again = 3
+
+// playAll plays and returns what didn't converge, and how often the point of a play didn't come.
+func (p *prepared) playAll(plays []play) (bad []failure, missed int) {
+	results := make([]result, len(plays))
+	spread(p.stage.atOnce(), len(plays), func(i int) {
+		for range again {
+			if results[i] = p.once(plays[i].Fault, plays[i].Point, false); !results[i].missed {
+				break
+			}
+		}
+		if results[i].problem == "" {
+			results[i].w = nil
+		}
+	})
+	for i, r := range results {
+		switch {
+		case r.problem != "":
+			bad = append(bad, failure{plays[i], r})
+		case r.missed:
+			missed++
 		}
 	}
-	return bad
+	return bad, missed
 }
 
-// explain plays once more, and tells.
-func (p *prepared) explain(out io.Writer, x play, lines int) {
-	r := p.once(x.Fault, x.Point, true)
-	fmt.Fprintf(out, "--- %s: %s\n%s\n%s\nagain: make crashpoints RUN=%s\n", x, p.points[x.Point], r.w.story(lines), r.problem, strconv.Quote(x.String()))
+// explain tells the story of a play, and plays it once more for it where that goes the same way.
+func (p *prepared) explain(out io.Writer, x failure, lines int) {
+	r, command := x.result, "crashpoints-real"
+	if p.stage.sameEachTime() {
+		r, command = p.once(x.Fault, x.Point, true), "crashpoints"
+	}
+	fmt.Fprintf(out, "--- %s: %s\n%s\n%s\nagain: make %s RUN=%s\n", x.play, p.points[x.Point], r.w.story(lines), r.problem, command, strconv.Quote(x.String()))
 }
 
-// spread does n things on all processors.
-func spread(n int, do func(int)) {
+func (p *prepared) writes() (n int) {
+	for _, pt := range p.points {
+		if !pt.read {
+			n++
+		}
+	}
+	return n
+}
+
+// spread does n things, so many at once.
+func spread(atOnce, n int, do func(int)) {
 	var wg sync.WaitGroup
 	next := make(chan int)
-	for range runtime.GOMAXPROCS(0) {
+	for range atOnce {
 		wg.Go(func() {
 			for i := range next {
 				do(i)

@@ -320,11 +320,11 @@ func must(err error) {
 func (w *world) edit(change func(*v1alpha1.KRaftClusterSpec)) {
 	next := w.cluster().DeepCopy()
 	change(&next.Spec)
-	w.put(keyOf(next), next)
+	w.must(w.platform.update(next))
 	w.rules.retains = next.Spec.Storage.DeletionPolicy != v1alpha1.DeletionDelete
 }
 
 func (w *world) deleteObject(obj client.Object, name string) {
 	obj.SetName(name)
-	must(client.IgnoreNotFound(w.remove(keyOf(obj), nil)))
+	w.must(client.IgnoreNotFound(w.platform.remove(keyOf(obj))))
 }

@@ -19,28 +19,30 @@ import (
 // clusterName is the one cluster of a world.
 const clusterName = "demo"
 
-// How the operator is driven.
-const (
-	cacheLag   = 50 * time.Millisecond // of its watches
-	restartLag = time.Second           // from a kill to the next process
-	leaseLag   = 15 * time.Second      // from a freeze to the next process: the lease has to run out
-	timeout    = 2 * time.Second       // of a call that isn't answered
-)
+// cacheLag is that of the model's watches.
+const cacheLag = 50 * time.Millisecond
 
 // manager is one process of the operator: a Reconciler with its own cache, work queue and back-off.
 type manager struct {
 	w        *world
 	name     string
 	r        *controllers.Reconciler
-	cache    map[key]client.Object
-	seen     int // of the store's log
-	due      time.Time
 	failures int
 	passes   int
 
 	// A pass runs in a goroutine of its own, and never at the same time as the world: it hands over by these.
 	ended chan passEnd
 	wake  chan bool // to a frozen pass: go on, or die
+
+	queue           // of the model
+	process process // on the real platform
+}
+
+// queue is what a manager has in the model for its informers and its work queue.
+type queue struct {
+	cache map[key]client.Object
+	seen  int // of the store's log
+	due   time.Time
 }
 
 // passEnd is how a pass handed over.
@@ -55,18 +57,41 @@ type passEnd struct {
 // killed is thrown by a call in which the process dies.
 type killed struct{}
 
+func (killed) String() string { return "the process is killed" }
+
 func (w *world) newManager() *manager {
 	w.managers++
-	m := &manager{
-		w: w, name: fmt.Sprintf("manager-%d", w.managers), cache: maps.Clone(w.objs), seen: len(w.log), due: w.now,
-		ended: make(chan passEnd), wake: make(chan bool),
-	}
+	m := &manager{w: w, name: fmt.Sprintf("manager-%d", w.managers), ended: make(chan passEnd), wake: make(chan bool)}
 	m.r = &controllers.Reconciler{
-		Client: &api{m: m, cached: true}, Live: &api{m: m}, Admin: &asker{m: m}, Recorder: recorder{},
-		Metrics: controllers.NewMetrics(prometheus.NewRegistry()), NodeImage: w.nodeImage, Workers: 1,
-		Now: func() time.Time { return w.now }, NewID: func() (string, error) { return w.fleet.newID(), nil },
+		Recorder: recorder{}, Metrics: controllers.NewMetrics(prometheus.NewRegistry()), NodeImage: w.nodeImage, Workers: 1,
 	}
+	w.platform.launch(m)
 	return m
+}
+
+// stand puts the manager's calls on what is under them: a client that reads from a cache, one that doesn't, and the cluster.
+func (m *manager) stand(cached, live client.Client, cluster controllers.Admin) {
+	m.r.Client, m.r.Live, m.r.Admin = &api{cached, m, true}, &api{live, m, false}, &asker{cluster, m}
+}
+
+func (v virtual) launch(m *manager) {
+	m.queue = queue{cache: maps.Clone(v.w.objs), seen: len(v.w.log), due: v.w.now}
+	m.stand(&memory{m: m, cached: true}, &memory{m: m}, leader(v))
+	m.r.Now = func() time.Time { return v.w.now }
+	m.r.NewID = func() (string, error) { return v.w.fleet.newID(), nil }
+}
+
+func (virtual) turn(m *manager) (passEnd, bool) {
+	m.watch()
+	if m.w.now.Before(m.due) {
+		return passEnd{}, false
+	}
+	end := m.pass()
+	if end.panics == nil && !end.killed && !end.frozen {
+		m.again(end)
+		return end, false
+	}
+	return end, true
 }
 
 // watch brings the cache up to date and wakes the queue as the predicates of SetupWithManager do.
@@ -119,15 +144,19 @@ func (m *manager) pass() passEnd {
 			}
 			m.ended <- end
 		}()
-		end.result, end.err = m.r.Reconcile(context.Background(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: clusterName}})
+		end.result, end.err = m.r.Reconcile(context.Background(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: m.w.namespace, Name: clusterName}})
 	}()
 	return <-m.ended
 }
 
 // freeze stops a pass in the middle of a call until it is woken.
 func (m *manager) freeze() {
-	m.ended <- passEnd{frozen: true}
-	if !<-m.wake {
+	goesOn := false
+	m.w.platform.outside(func() {
+		m.ended <- passEnd{frozen: true}
+		goesOn = <-m.wake
+	})
+	if !goesOn {
 		panic(killed{})
 	}
 }

@@ -16,14 +16,14 @@ var (
 	dropped = []string{
 		"uid", "resourceVersion", "generation", "creationTimestamp", "lastTransitionTime", "observedTime", "since", "observedGeneration",
 		"acceptedGeneration", "highWatermark", "logEndOffset", "lag", "leader", "leaderEpoch", "message", "podIP", "hostIP", "nodePort", "since",
-		"kraft.dev/hurried", "deletionTimestamp", "observers",
+		"kraft.dev/hurried", "deletionTimestamp", "observers", "clusterIP", "clusterIPs", "controller-revision-hash",
 	}
 )
 
 // normal is the state at the end of a play: every object without what differs by chance, the voters, and how often each node
 // was started.
 func (w *world) normal() map[string]string {
-	names := map[string]string{}
+	names := map[string]string{w.namespace: "<namespace>"}
 	for _, claim := range all[*corev1.PersistentVolumeClaim](w.store) {
 		if d := w.fleet.disks[claim.UID]; d != nil && d.formatted {
 			names[d.dir], names[d.cluster] = fmt.Sprintf("<directory of %d>", d.id), "<cluster>"
@@ -32,11 +32,21 @@ func (w *world) normal() map[string]string {
 	if c := w.cluster(); c != nil {
 		names[c.Status.ClusterID] = "<cluster>"
 		for _, v := range c.Status.InitialVoters {
-			if names[v.DirectoryID] == "" {
+			switch {
+			case names[v.DirectoryID] != "":
+			case w.byChance: // whose disk is lost may be
+				names[v.DirectoryID] = fmt.Sprintf("<directory of %d>", v.ID)
+			default:
 				names[v.DirectoryID] = fmt.Sprintf("<first directory of %d>", v.ID)
 			}
 		}
 	}
+	for _, svc := range all[*corev1.Service](w.store) {
+		for _, p := range svc.Spec.Ports {
+			names[fmt.Sprint(p.NodePort)] = "<node port>"
+		}
+	}
+	delete(names, "0")
 	delete(names, "")
 	var pairs []string
 	for from, to := range names {
@@ -64,11 +74,14 @@ func (w *world) normal() map[string]string {
 	if w.fleet.q != nil {
 		out["voters"] = clean(fmt.Sprint(w.fleet.q.voters))
 	}
-	for id, n := range w.fleet.starts {
-		if w.varies {
-			break
+	switch {
+	case w.varies:
+	case w.byChance:
+		out["starts"] = fmt.Sprint(slices.Sorted(maps.Values(w.fleet.starts)))
+	default:
+		for id, n := range w.fleet.starts {
+			out[fmt.Sprintf("starts of node %d", id)] = fmt.Sprint(n)
 		}
-		out[fmt.Sprintf("starts of node %d", id)] = fmt.Sprint(n)
 	}
 	out["dynamic settings"] = fmt.Sprint(w.fleet.configs)
 	out["registered brokers"] = fmt.Sprint(slices.Sorted(maps.Keys(w.fleet.registered)))

@@ -1,6 +1,7 @@
 package crashpoints
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -27,6 +28,20 @@ type point struct {
 	Verb, Object string
 	read         bool
 	admin        bool
+	// site tells a point from all others of a play, also of one that goes another way: of a write which one of its kind it
+	// is, of a read after which write it comes. Names by content are left out.
+	site string
+}
+
+// siteOf numbers a call.
+func (w *world) siteOf(p point) string {
+	call := withoutHashes(p.String())
+	if p.read {
+		return call + " after " + w.last
+	}
+	w.counts[call]++
+	w.last = fmt.Sprintf("%s #%d", call, w.counts[call])
+	return w.last
 }
 
 // lasting tells whether a call that comes far too late could still do something: a status carries the resource version it
@@ -53,20 +68,25 @@ type effect struct {
 func failed(err error) effect { return effect{err: err} }
 
 // call makes a call of a manager, or what the fault makes of it.
-func (m *manager) call(p point, do func() effect) error {
+func (m *manager) call(ctx context.Context, p point, do func() effect) error {
 	w := m.w
-	if w.faulty != m {
+	defer w.platform.enter(ctx, m)()
+	if !p.read {
+		w.platform.look(p)
+	}
+	if w.faulty != m || w.struck {
 		return m.make(p, do)
 	}
 	n := len(w.points)
-	w.points, w.readAt = append(w.points, p), append(w.readAt, w.writes)
+	p.site = w.siteOf(p)
+	w.points = append(w.points, p)
 	if w.forks != nil && !p.read {
 		w.forks.before[n] = w.fork()
 		err := m.make(p, do)
 		w.forks.after[n] = w.fork()
 		return err
 	}
-	if n != w.hit || w.fault == "" {
+	if w.fault == "" || p.site != w.site {
 		return m.make(p, do)
 	}
 	w.struck = true
@@ -83,20 +103,18 @@ func (m *manager) call(p point, do func() effect) error {
 		return m.make(p, do)
 	case Applied:
 		if p.admin {
-			w.fleet.late = timeout
-		}
-		err := m.effect(p, do).err
-		w.fleet.late = 0
-		w.elapse(timeout / 2)
-		if p.admin {
+			m.effect(p, func() effect { return w.platform.later(timeout, do) })
+			w.platform.elapse(timeout / 2)
 			return uncertain(p)
 		}
+		err := m.effect(p, do).err
+		w.platform.elapse(timeout / 2)
 		if err == nil {
 			err = apierrors.NewTimeoutError(p.String(), 0)
 		}
 		return err
 	case Fails:
-		w.elapse(timeout)
+		w.platform.elapse(timeout)
 		if p.admin {
 			return uncertain(p)
 		}

@@ -2,37 +2,33 @@ package crashpoints
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"time"
 )
 
-// How long all has to be well before a play ends, and how much longer than without a fault it may take.
-const (
-	rest      = 2 * time.Second
-	longRest  = 12 * time.Second // of the play without a fault: one more look at a cluster that is well
-	allowance = 90 * time.Second
-)
+// allowance is how much longer than without a fault a play may take.
+const allowance = 90 * time.Second
 
 // result is how a play ended.
 type result struct {
 	problem string // "" when it converged and broke no rule
+	missed  bool   // all is well, and the fault's point never came
 	took    time.Duration
 	end     map[string]string // the state at its end, normalised
 	w       *world
 }
 
-// run plays the script until done and as want says, which may be nil; at most so many seconds.
-func (w *world) run(done func(*world) string, want map[string]string, seconds int) result {
+// run plays the script until done and as want says, which may be nil, have been so for as long as quiet; at most so many seconds.
+func (w *world) run(done func(*world) string, want map[string]string, quiet time.Duration, seconds int) result {
 	defer w.close()
 	limit := w.now.Add(time.Duration(seconds) * time.Second)
 	var wellSince, wellFirst time.Time
 	missing, unlike := "", ""
 	var end map[string]string
-	start, compared, quiet := w.now, 0, rest
-	if want == nil {
-		quiet = longRest
-	}
+	start, compared := w.now, 0
 	for w.now.Before(limit) && len(w.violations) == 0 {
-		w.tickAll()
+		w.platform.moment()
 		for len(w.script) > 0 && (w.script[0].when == nil || w.script[0].when(w)) {
 			w.note("hand: %s", w.script[0].what)
 			w.script[0].do(w)
@@ -52,6 +48,9 @@ func (w *world) run(done func(*world) string, want map[string]string, seconds in
 		}
 		if wellSince.IsZero() {
 			wellSince = w.now
+		}
+		if w.fault != "" && !w.struck && w.now.Sub(wellSince) > w.platform.pace().miss {
+			return result{missed: true, w: w}
 		}
 		if w.fault != "" && !w.struck || w.now.Sub(wellSince) < quiet || w.active == nil || w.active.failures > 0 {
 			continue
@@ -88,54 +87,111 @@ func first(violations []string) string {
 	return "rule broken: " + violations[0]
 }
 
+// stage makes the worlds in which verbs are played.
+type stage interface {
+	// set makes what is there when a verb begins; each call of begin is such a world, in which nothing happened yet.
+	set(v verb) (begin func() *world)
+	// strike is called when a play is over.
+	strike(w *world)
+	// atOnce is how many plays go on at the same time.
+	atOnce() int
+	// part is n where only each n'th play of a verb is played, if nothing else is asked for.
+	part(verb string) int
+	// sameEachTime tells whether a play without a fault goes the same way each time, to the last call.
+	sameEachTime() bool
+}
+
+// models are worlds in virtual time.
+type models struct{}
+
+func (models) set(v verb) func() *world {
+	begin := setUp(v.from)
+	return func() *world { return begin.clone() }
+}
+
+// setUp is a world in which something has happened already.
+func setUp(from func(*world)) *world {
+	w := newWorld()
+	if from != nil {
+		from(w)
+	}
+	w.trace = nil
+	return w
+}
+
+func (models) strike(*world)      {}
+func (models) part(string) int    { return 1 }
+func (models) atOnce() int        { return runtime.GOMAXPROCS(0) }
+func (models) sameEachTime() bool { return true }
+
 // prepared is a verb with its beginning and its faultless play.
 type prepared struct {
 	verb
-	begin  *world
+	stage  stage
+	begin  func() *world
 	forks  *forks
-	points []point
-	readAt []int
+	points []point // of every play without a fault
+	came   []point // of any of them
 	sound  result
 }
 
-// prepare plays a verb without a fault, twice: it has to go the same way.
-func prepare(v verb) (*prepared, error) {
-	p := &prepared{verb: v, begin: newWorld()}
-	if v.from != nil {
-		p.begin = v.from()
+// prepare plays a verb without a fault, twice: it has to go the same way, or at least to the same end. Points are those of both.
+func prepare(s stage, v verb) (*prepared, error) {
+	p := &prepared{verb: v, stage: s, begin: s.set(v)}
+	if s.sameEachTime() {
+		p.forks = newForks()
 	}
-	p.forks = newForks()
 	p.sound = p.once("", -1, false)
 	if p.sound.problem != "" {
-		return nil, fmt.Errorf("%s without a fault: %s", v.name, p.once("", -1, true).tell())
+		if s.sameEachTime() {
+			p.sound = p.once("", -1, true)
+		}
+		return nil, fmt.Errorf("%s without a fault: %s", v.name, p.sound.tell())
 	}
-	p.points, p.readAt = p.sound.w.points, p.sound.w.readAt
 	kept := p.forks
 	p.forks = nil
 	again := p.once("", -1, false)
 	p.forks = kept
-	if diff := compare(p.sound.end, again.end); diff != "" || len(again.w.points) != len(p.points) {
-		return nil, fmt.Errorf("%s goes another way the second time: %d points, then %d\n%s", v.name, len(p.points), len(again.w.points), diff)
+	if again.problem != "" {
+		return nil, fmt.Errorf("%s without a fault, the second time: %s", v.name, again.tell())
 	}
-	p.sound.w, p.begin.trace = nil, nil
+	if diff := compare(p.sound.end, again.end); diff != "" {
+		return nil, fmt.Errorf("%s ends otherwise the second time:\n%s", v.name, diff)
+	}
+	p.points, p.came = p.sound.w.points, slices.Concat(p.sound.w.points, again.w.points)
+	if !s.sameEachTime() {
+		p.points = inBoth(p.points, again.w.points)
+	} else if len(again.w.points) != len(p.points) {
+		return nil, fmt.Errorf("%s goes another way the second time: %d points, then %d", v.name, len(p.points), len(again.w.points))
+	}
+	p.sound.w = nil
 	return p, nil
 }
 
-// once plays the verb from its beginning with one fault.
-func (p *prepared) once(f Fault, hit int, tracing bool) result {
-	w := p.beginning(f, hit, tracing)
-	limit := allowance + 3*p.sound.took
-	want := p.sound.end
-	if f == "" {
-		limit, want = 10*time.Minute, nil
+// inBoth are the points of one play that came in another, too.
+func inBoth(points, others []point) []point {
+	came := map[string]bool{}
+	for _, o := range others {
+		came[o.site] = true
 	}
-	r := w.run(p.done, want, int(limit.Seconds()))
+	return slices.DeleteFunc(slices.Clone(points), func(p point) bool { return !came[p.site] })
+}
+
+// once plays the verb from its beginning with one fault.
+func (p *prepared) once(f Fault, hit int, tracing bool) (r result) {
+	w := p.beginning(f, hit, tracing)
+	defer p.stage.strike(w)
+	limit, want, quiet := allowance+3*p.sound.took, p.sound.end, w.platform.pace().rest
+	if f == "" {
+		limit, want, quiet = 10*time.Minute, nil, w.platform.pace().long
+	}
+	r = w.run(p.done, want, quiet, int(limit.Seconds()))
 	switch {
-	case r.problem != "" || f == "" || w.fault == "":
+	case r.problem != "" || f == "" || w.fault == "" || !p.stage.sameEachTime():
 		return r
-	case !w.struck:
+	case r.missed:
 		r.problem = "the fault was never met: the play isn't the same every time"
-	case p.points[hit] != w.points[hit]:
+	case p.points[hit].site != w.points[hit].site:
 		r.problem = fmt.Sprintf("the point is %s, and was %s: the play isn't the same every time", w.points[hit], p.points[hit])
 	}
 	return r
@@ -149,9 +205,16 @@ func (p *prepared) beginning(f Fault, hit int, tracing bool) *world {
 		}
 		return p.forks.after[hit].fork()
 	}
-	w := p.begin.clone()
-	w.fault, w.hit, w.tracing, w.script, w.varies = f, hit, tracing, p.play, p.varies
-	if f == "" && !tracing {
+	w := p.begin()
+	w.fault, w.hit, w.script, w.varies = f, hit, p.play, p.varies
+	if !p.stage.sameEachTime() {
+		w.byChance, w.varies = true, p.varies || len(p.play) > 1
+		tracing = true // what can't be played again is told at once
+	}
+	w.tracing = tracing
+	if f != "" {
+		w.site = p.points[hit].site
+	} else if !tracing {
 		w.forks = p.forks
 	}
 	return w
@@ -171,11 +234,7 @@ func (p play) String() string { return fmt.Sprintf("%s/%d/%s", p.Verb, p.Point, 
 
 // plays lists what is to be played: every write with every write's fault, and every first read of its kind after a write.
 func (p *prepared) plays() (out []play) {
-	type read struct {
-		point
-		after int
-	}
-	met := map[read]bool{}
+	met := map[string]bool{}
 	for i, pt := range p.points {
 		if !pt.read {
 			for _, f := range writeFaults {
@@ -186,12 +245,12 @@ func (p *prepared) plays() (out []play) {
 			}
 			continue
 		}
-		r := read{pt, p.readAt[i]}
+		read := pt.site
 		if pt.Object == "KRaftCluster "+clusterName {
-			r.after = 0 // a pass that begins with an error does nothing: once is enough
+			read = pt.String() // a pass that begins with an error does nothing: once is enough
 		}
-		if !met[r] {
-			met[r] = true
+		if !met[read] {
+			met[read] = true
 			out = append(out, play{p.name, i, Fails})
 		}
 	}

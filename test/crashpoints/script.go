@@ -23,10 +23,12 @@ type step struct {
 // verb is one thing that is asked of the operator.
 type verb struct {
 	name string
-	from func() *world // what was there; nil: nothing
+	from func(*world) // makes what was there; nil: nothing
 	play []step
 	// done says what is still missing; "" when all is well.
 	done func(*world) string
+	// virtual: a step of it can be played in the model alone.
+	virtual bool
 	// varies: how often a node starts is a matter of when the hand acts.
 	varies bool
 }
@@ -61,10 +63,9 @@ func cluster(controllers, voters, brokers int32) *v1alpha1.KRaftCluster {
 
 func size(text string) v1alpha1.VolumeSpec { return v1alpha1.VolumeSpec{Size: intstr.FromString(text)} }
 
-// formed is a world with such a cluster, Ready, with topics on all brokers.
-func formed(controllers, voters, brokers int32, change ...func(*v1alpha1.KRaftCluster)) func() *world {
-	return func() *world {
-		w := newWorld()
+// formed makes such a cluster, Ready, with topics on all brokers.
+func formed(controllers, voters, brokers int32, change ...func(*v1alpha1.KRaftCluster)) func(*world) {
+	return func(w *world) {
 		c := cluster(controllers, voters, brokers)
 		for _, f := range change {
 			f(c)
@@ -77,9 +78,8 @@ func formed(controllers, voters, brokers int32, change ...func(*v1alpha1.KRaftCl
 				ids = append(ids, k.id)
 			}
 		}
-		w.fleet.makeTopics(ids...)
+		w.platform.makeTopics(ids...)
 		w.settle("topics", ready)
-		return w
 	}
 }
 
@@ -87,28 +87,30 @@ func formed(controllers, voters, brokers int32, change ...func(*v1alpha1.KRaftCl
 const emptyBroker = 1003
 
 // after is a world to which more has happened.
-func after(from func() *world, done func(*world) string, play ...step) func() *world {
-	return func() *world {
-		w := from()
+func after(from func(*world), done func(*world) string, play ...step) func(*world) {
+	return func(w *world) {
+		from(w)
 		w.settle("what came before", done, play...)
-		return w
 	}
 }
 
 func (w *world) make(c *v1alpha1.KRaftCluster) {
-	_, err := w.create(c.DeepCopy())
-	must(err)
+	w.must(w.platform.create(c.DeepCopy()))
 	w.rules.retains = c.Spec.Storage.DeletionPolicy != v1alpha1.DeletionDelete
 }
 
 // settle plays without a fault until all is well, for a setup.
 func (w *world) settle(what string, done func(*world) string, play ...step) {
-	w.script = play
-	out := w.run(done, nil, 10*60)
-	if out.problem != "" {
-		panic(fmt.Sprintf("%s: %s", what, out.problem))
+	if len(w.violations) > 0 {
+		return
 	}
-	w.active, w.faulty, w.points, w.readAt = nil, nil, nil, nil
+	w.script = play
+	out := w.run(done, nil, w.platform.pace().before, 10*60)
+	if out.problem != "" {
+		w.violate("before the verb: %s: %s", what, out.problem)
+	}
+	w.active, w.faulty, w.points = nil, nil, nil
+	w.counts, w.last = map[string]int{}, ""
 }
 
 // ready says what is missing until the cluster is as its spec says.

@@ -23,8 +23,6 @@ import (
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 )
 
-const namespace = "default"
-
 // key names an object of the one namespace.
 type key struct{ kind, name string }
 
@@ -39,17 +37,18 @@ type change struct {
 
 // store holds the objects. One that is in it is never changed: a write puts another in its place.
 type store struct {
-	now     time.Time
-	objs    map[key]client.Object
-	applied map[key]map[string]any // what the operator applied last, as JSON
-	log     []change
-	version int
-	uids    int
-	ports   int32
+	namespace string
+	now       time.Time
+	objs      map[key]client.Object
+	applied   map[key]map[string]any // what the operator applied last, as JSON
+	log       []change
+	version   int
+	uids      int
+	ports     int32
 }
 
 func newStore() *store {
-	return &store{objs: map[key]client.Object{}, applied: map[key]map[string]any{}, ports: 30000}
+	return &store{namespace: "play-0", objs: map[key]client.Object{}, applied: map[key]map[string]any{}, ports: 30000}
 }
 
 func (s *store) clone() *store {
@@ -75,11 +74,11 @@ func kindOf(obj runtime.Object) string {
 		return "Service"
 	case *corev1.ConfigMap, *corev1.ConfigMapList:
 		return "ConfigMap"
-	case *corev1.ServiceAccount:
+	case *corev1.ServiceAccount, *corev1.ServiceAccountList:
 		return "ServiceAccount"
 	case *policyv1.PodDisruptionBudget, *policyv1.PodDisruptionBudgetList:
 		return "PodDisruptionBudget"
-	case *networkingv1.NetworkPolicy:
+	case *networkingv1.NetworkPolicy, *networkingv1.NetworkPolicyList:
 		return "NetworkPolicy"
 	}
 	panic(fmt.Sprintf("the model has no %T: add it to kindOf and newObject", obj))
@@ -193,7 +192,7 @@ func (s *store) create(obj client.Object) (client.Object, error) {
 	s.uids++
 	obj.SetUID(types.UID(fmt.Sprintf("uid-%d", s.uids)))
 	obj.SetGeneration(1)
-	obj.SetNamespace(namespace)
+	obj.SetNamespace(s.namespace)
 	obj.SetCreationTimestamp(metav1.NewTime(s.now.Truncate(time.Second)))
 	s.admit(obj)
 	return s.put(k, obj), nil
@@ -245,7 +244,7 @@ func (s *store) replace(obj client.Object, checked client.Object) (client.Object
 		return nil, err
 	}
 	obj.SetUID(was.GetUID())
-	obj.SetNamespace(namespace)
+	obj.SetNamespace(s.namespace)
 	obj.SetCreationTimestamp(was.GetCreationTimestamp())
 	obj.SetDeletionTimestamp(was.GetDeletionTimestamp())
 	s.admit(obj)

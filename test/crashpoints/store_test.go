@@ -92,7 +92,7 @@ func TestAClaimStaysWhileItsPodDoes(t *testing.T) {
 	require.NoError(t, w.remove(key{"Pod", "pod"}, nil))
 	require.NotNil(t, get[*corev1.PersistentVolumeClaim](w.store, "data").DeletionTimestamp)
 	require.NotNil(t, get[*corev1.Pod](w.store, "pod").DeletionTimestamp)
-	w.elapse(10 * tick)
+	w.platform.elapse(10 * tick)
 	require.Empty(t, w.objs)
 }
 

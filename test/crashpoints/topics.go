@@ -14,8 +14,8 @@ type partition struct {
 	minISR        int
 }
 
-// makeTopics makes partitions over brokers, each with as many replicas as there are brokers, 3 at most.
-func (f *fleet) makeTopics(brokers ...int32) {
+// topicsOver lays out a topic of one partition for each of the brokers, with as many replicas as there are brokers, 3 at most.
+func topicsOver(brokers ...int32) (out []partition) {
 	replicas := min(3, len(brokers))
 	for i, id := range brokers {
 		p := partition{topic: fmt.Sprintf("topic-%d", i), leader: id, minISR: max(1, replicas-1)}
@@ -23,8 +23,9 @@ func (f *fleet) makeTopics(brokers ...int32) {
 			p.replicas = append(p.replicas, brokers[(i+j)%len(brokers)])
 		}
 		p.isr = slices.Sorted(slices.Values(p.replicas))
-		f.partitions = append(f.partitions, p)
+		out = append(out, p)
 	}
+	return out
 }
 
 // serve is the brokers' part: registration, leaders and in-sync replicas.

@@ -80,12 +80,12 @@ func rolling() []verb {
 		{name: "restart-one", from: formed(3, 3, 1), play: []step{now("annotate a pod", func(w *world) {
 			pod := get[*corev1.Pod](w.store, clusterName+"-controller-2-0").DeepCopy()
 			pod.Annotations["kraft.dev/restart"] = "true"
-			w.put(keyOf(pod), pod)
+			w.must(w.platform.update(pod))
 		})}, done: allOf(ready, holds(started(1), "not restarted"))},
 		{name: "restart-all", from: formed(1, 1, 3), play: []step{now("annotate the cluster", func(w *world) {
 			c := w.cluster().DeepCopy()
 			c.Annotations = map[string]string{"kraft.dev/restartedAt": "2026-01-01T00:00:00Z"}
-			w.put(keyOf(c), c)
+			w.must(w.platform.update(c))
 		})}, done: allOf(ready, holds(started(4), "not restarted"))},
 	}
 }
@@ -116,13 +116,13 @@ func repairing() []verb {
 				w.fleet.recover(1)
 				w.edit(func(s *spec) { s.Hibernated = false })
 			}),
-		}, done: allOf(ready, newDisk(0), newDisk(2))},
+		}, done: allOf(ready, newDisk(0), newDisk(2)), virtual: true},
 		{name: "by-hand", from: formed(3, 3, 1), play: []step{now("delete and change what the operator made", func(w *world) {
 			w.deleteObject(&corev1.Service{}, clusterName+"-bootstrap")
 			w.deleteObject(&appsv1.StatefulSet{}, clusterName+"-controller-2")
 			set := get[*appsv1.StatefulSet](w.store, clusterName+"-broker-1000").DeepCopy()
 			set.Spec.Replicas = ptr.To(int32(0))
-			w.put(keyOf(set), set)
+			w.must(w.platform.update(set))
 		})}, done: allOf(ready, pods(4), func(w *world) string {
 			if get[*corev1.Service](w.store, clusterName+"-bootstrap") == nil {
 				return "the Service is missing"
@@ -190,7 +190,7 @@ func loseDisk(node string) func(*world) {
 }
 
 func cutOff(node string, cut bool) func(*world) {
-	return func(w *world) { w.cut[clusterName+"-"+node+"-0"] = cut }
+	return func(w *world) { w.platform.cut(clusterName+"-"+node+"-0", cut) }
 }
 
 // started tells whether so many processes were started since the verb began.

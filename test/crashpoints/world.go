@@ -14,9 +14,10 @@ const tick = 50 * time.Millisecond
 // world is all there is: objects, Kubernetes, kraftds, and the operator's processes.
 type world struct {
 	*store
-	fleet *fleet
-	sets  sets
-	rules *rules
+	platform platform
+	fleet    *fleet
+	sets     sets
+	rules    *rules
 
 	born, ends map[types.UID]time.Time // of pods
 	cut        map[string]bool         // pods whose Kubernetes node is off the network
@@ -31,14 +32,17 @@ type world struct {
 	// The fault: at the hit'th point of the faulty manager.
 	faulty *manager
 	points []point
-	readAt []int // writes before each point
+	counts map[string]int // of each call
+	last   string         // site of the last write
 	hit    int
+	site   string
 	fault  Fault
 	struck bool
 	asOf   int // writes when the manager froze
 
-	script []step // still to be played
-	varies bool   // see verb
+	script   []step // still to be played
+	varies   bool   // see verb
+	byChance bool   // who leads and what comes first isn't the same in each play
 
 	// forks keeps copies of the world right before and after each write of the play without a fault; nil keeps none.
 	forks *forks
@@ -66,7 +70,7 @@ func (w *world) wire() {
 	if w.sets.cache == nil {
 		w.sets.cache = map[string]*appsSet{}
 	}
-	w.rules.w = w
+	w.rules.w, w.platform, w.counts = w, virtual{w}, map[string]int{}
 	w.fleet.violate, w.fleet.note, w.fleet.now = w.violate, w.note, w.now
 }
 
@@ -80,7 +84,7 @@ func (w *world) fork() *world {
 	c := w.clone()
 	c.fleet.starts = maps.Clone(w.fleet.starts)
 	c.began, c.managers, c.writes, c.script, c.varies = w.began, w.managers, w.writes, w.script, w.varies
-	c.faulty, c.struck, c.nextAt = &manager{}, true, w.now.Add(restartLag)
+	c.faulty, c.struck, c.nextAt = &manager{}, true, w.now.Add(w.platform.pace().restart)
 	return c
 }
 
@@ -107,21 +111,6 @@ func (w *world) violate(format string, args ...any) {
 	w.violations = append(w.violations, text)
 }
 
-// tickAll lets a moment pass in which no operator acts.
-func (w *world) tickAll() {
-	w.now = w.now.Add(tick)
-	w.kubernetesTick()
-	w.fleet.tick(w.now)
-	w.rules.tick()
-}
-
-// elapse lets time pass in the middle of an operator's call.
-func (w *world) elapse(d time.Duration) {
-	for range d / tick {
-		w.tickAll()
-	}
-}
-
 // operate lets the operator's processes work.
 func (w *world) operate() {
 	if w.active == nil {
@@ -135,42 +124,57 @@ func (w *world) operate() {
 		w.note("%s starts", w.active.name)
 	}
 	m := w.active
-	m.watch()
-	if w.now.Before(m.due) {
+	end, over := w.platform.turn(m)
+	if !over {
 		return
 	}
-	end := m.pass()
-	switch {
-	case end.panics != nil:
-		w.violate("%s panics: %v", m.name, end.panics)
-		w.active, w.nextAt = nil, w.now.Add(restartLag)
-	case end.killed:
-		w.active, w.nextAt = nil, w.now.Add(restartLag)
-	case end.frozen:
-		w.frozen, w.active, w.asOf, w.nextAt = m, nil, w.writes, w.now.Add(leaseLag)
-	default:
-		m.again(end)
+	if end.frozen {
+		w.frozen, w.active, w.asOf, w.nextAt = m, nil, w.writes, w.now.Add(w.platform.pace().lease)
+		return
 	}
+	if end.panics != nil {
+		w.violate("%s panics: %v", m.name, end.panics)
+	}
+	w.platform.end(m)
+	w.active, w.nextAt = nil, w.now.Add(w.platform.pace().restart)
 }
 
 // wakeFrozen lets a frozen process finish its pass; then it finds that its lease is gone, and ends.
 func (w *world) wakeFrozen() {
 	m := w.frozen
 	w.frozen = nil
-	m.wake <- true
-	if end := <-m.ended; end.panics != nil {
+	var end passEnd
+	w.platform.outside(func() {
+		m.wake <- true
+		end = <-m.ended
+	})
+	if end.panics != nil {
 		w.violate("%s panics: %v", m.name, end.panics)
 	} else {
 		w.note("%s ends: %v", m.name, end.err)
 	}
+	w.platform.end(m)
 }
 
-// close ends a frozen process that was never woken.
+// close ends the operator's processes, also one that is frozen and was never woken.
 func (w *world) close() {
-	if w.frozen != nil {
-		w.frozen.wake <- false
-		<-w.frozen.ended
+	if m := w.frozen; m != nil {
 		w.frozen = nil
+		w.platform.outside(func() {
+			m.wake <- false
+			<-m.ended
+		})
+		w.platform.end(m)
+	}
+	if w.active != nil {
+		w.platform.end(w.active)
+	}
+}
+
+// must breaks off the play where a hand can't do what the script says.
+func (w *world) must(err error) {
+	if err != nil {
+		w.violate("a hand fails: %v", err)
 	}
 }
 

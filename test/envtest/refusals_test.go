@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kraft-dev/kraft-operator/test/controlplane"
 )
 
 // base is a valid cluster of separate roles; edits are applied to it as the paths of a table row say.
@@ -191,7 +193,7 @@ func TestStatusStartsUnobserved(t *testing.T) {
 
 // TestCRDsStayUnder200KB: plain kubectl apply keeps the object in an annotation of at most 262,144 bytes.
 func TestCRDsStayUnder200KB(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(crdPath, "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(controlplane.CRDs(), "*.yaml"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, f := range files {

@@ -11,9 +11,12 @@ import (
 )
 
 func main() {
-	only := flag.String("run", "", "verb, verb/point or verb/point/fault; empty: all")
+	only := flag.String("run", "", "verb, verb/point or verb/point/fault, several by commas; empty: all")
 	every := flag.Int("every", 1, "play each so-many-th")
 	lines := flag.Int("trace", 60, "lines told of a play that doesn't converge")
+	real := flag.Bool("real", false, "play on a real API server, etcd and kube-controller-manager (KUBEBUILDER_ASSETS), with kraftds in process")
+	worlds := flag.Int("worlds", 4, "how many plays go on at once on the real ones")
+	dir := flag.String("dir", "", "where the real ones keep their files; empty: the system's folder for temporary ones")
 	debug.SetGCPercent(400) // garbage is most of what a play makes
 	profile := flag.String("cpuprofile", "", "write a profile here")
 	flag.Parse()
@@ -25,7 +28,13 @@ func main() {
 		_ = pprof.StartCPUProfile(f)
 		defer pprof.StopCPUProfile()
 	}
-	if !crashpoints.Main(os.Stdout, *only, *every, *lines) {
+	ok := false
+	if *real {
+		ok = crashpoints.MainReal(os.Stdout, *dir, *only, *every, *lines, *worlds)
+	} else {
+		ok = crashpoints.Main(os.Stdout, *only, *every, *lines)
+	}
+	if !ok {
 		pprof.StopCPUProfile()
 		os.Exit(1)
 	}

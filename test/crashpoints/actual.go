@@ -1,0 +1,156 @@
+package crashpoints
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// actual is the platform of the real ones. One at a time acts, as in the model: the world, or one call of the operator.
+type actual struct {
+	w      *world
+	t      *theatre
+	ctx    context.Context // of the play
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex      // held by whoever acts; guards the world and all below but asked
+	ready   map[string]bool // by UID: pods that were Ready when last seen
+	counted map[string]bool // by UID: pods whose kraftd the rules know
+	byHand  map[string]bool // claims that a hand deleted
+
+	askedMu sync.Mutex
+	asked   answers
+	logged  []string
+}
+
+const (
+	glance   = 40 * time.Millisecond  // between two looks at the world
+	askEvery = 150 * time.Millisecond // the cluster itself
+)
+
+func (a *actual) pace() pace {
+	return pace{restart: 100 * time.Millisecond, lease: 1500 * time.Millisecond, rest: time.Second, long: 12 * time.Second, before: time.Second, miss: 3 * time.Second}
+}
+
+func (a *actual) outside(wait func()) {
+	a.mu.Unlock()
+	defer a.mu.Lock()
+	wait()
+}
+
+func (a *actual) elapse(d time.Duration) {
+	a.outside(func() { time.Sleep(d) })
+	a.w.now = time.Now()
+}
+
+func (a *actual) moment() {
+	a.elapse(glance)
+	a.see()
+}
+
+// look asks the API and the cluster themselves before something is taken down or voters are changed.
+func (a *actual) look(p point) {
+	kind, _, _ := strings.Cut(p.Object, " ")
+	if !p.admin && kind != "Pod" && kind != "StatefulSet" {
+		return
+	}
+	for _, kind := range []string{"Pod", "StatefulSet", "KRaftCluster"} {
+		a.mirror(a.t.kube, kind)
+	}
+	a.put(a.question(a.ctx))
+	a.mirrorFleet()
+}
+
+// later makes the change when its answer has long been given up.
+func (a *actual) later(d time.Duration, do func() effect) effect {
+	at := time.Now().Add(d)
+	a.w.fleet.pending = append(a.w.fleet.pending, lateChange{at: at})
+	a.wg.Go(func() {
+		select {
+		case <-time.After(d):
+		case <-a.ctx.Done():
+			return
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.w.fleet.pending = slices.DeleteFunc(a.w.fleet.pending, func(c lateChange) bool { return c.at.Equal(at) })
+		a.w.note("a change whose answer was lost is made: %v", do().err)
+	})
+	return effect{}
+}
+
+func (a *actual) create(obj client.Object) error {
+	obj.SetNamespace(a.w.namespace)
+	return a.t.kube.Create(a.ctx, obj)
+}
+
+// update changes what obj changes, whatever else was written since it was seen.
+func (a *actual) update(obj client.Object) error {
+	return a.t.kube.Patch(a.ctx, obj, client.MergeFrom(a.w.objs[keyOf(obj)]))
+}
+
+func (a *actual) remove(k key) error {
+	if k.kind == "PersistentVolumeClaim" {
+		a.byHand[k.name] = true
+	}
+	obj := newObject(k.kind)
+	obj.SetNamespace(a.w.namespace)
+	obj.SetName(k.name)
+	return a.t.kube.Delete(a.ctx, obj)
+}
+
+func (a *actual) cut(pod string, cut bool) {
+	a.t.kubelet.Cut(types.NamespacedName{Namespace: a.w.namespace, Name: pod}, cut)
+}
+
+// makeTopics makes the topics that the model has.
+func (a *actual) makeTopics(ids ...int32) {
+	a.w.must(a.createTopics(topicsOver(ids...)))
+}
+
+func (a *actual) createTopics(topics []partition) error {
+	var seeds []string
+	for _, k := range a.w.fleet.sorted() {
+		if k.broker {
+			seeds = append(seeds, net.JoinHostPort(k.ip, "9092"))
+		}
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.Dialer(a.t.kubelet.Dial))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	for _, p := range topics {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = p.topic, -1, -1
+		minISR := strconv.Itoa(p.minISR)
+		t.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "min.insync.replicas", Value: &minISR}}
+		t.ReplicaAssignment = []kmsg.CreateTopicsRequestTopicReplicaAssignment{{Replicas: p.replicas}}
+		req.Topics = append(req.Topics, t)
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, 30*time.Second)
+	defer cancel()
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return fmt.Errorf("creating topics: %w", err)
+	}
+	for _, t := range resp.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return fmt.Errorf("creating %s: %w", t.Topic, err)
+		}
+	}
+	return nil
+}
