@@ -106,6 +106,10 @@ interop-quorum: ## Quorums of kraftd mixed with Apache Kafka 4.3.1's controllers
 bench-quorum: ## The engine's speed beside hashicorp/raft and Apache Kafka: make bench-quorum [BENCHFLAGS=-quick]
 	hack/bench-quorum.sh
 
+.PHONY: bench-operator
+bench-operator: ## The operator's memory and reaction with 100 clusters of 6 modelled nodes, on a real apiserver
+	hack/bench-operator.sh
+
 .PHONY: fuzz
 FUZZTIME ?= 20s
 fuzz: ## Every fuzz target for FUZZTIME each

@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/binary"
-	"io"
 	"net"
 	"testing"
 	"time"
@@ -11,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kraft-dev/kraft-operator/internal/admin/admintest"
 )
 
 // serve answers requests on a loopback port until the test ends; nil from answer leaves the client waiting.
@@ -19,71 +19,8 @@ func serve(t *testing.T, answer func(kmsg.Request) kmsg.Response) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				for converse(conn, answer) == nil {
-				}
-			}()
-		}
-	}()
+	go admintest.Serve(l, func(_ net.Addr, req kmsg.Request) kmsg.Response { return answer(req) })
 	return l.Addr().String()
-}
-
-// converse reads one request and writes its answer.
-func converse(conn net.Conn, answer func(kmsg.Request) kmsg.Response) error {
-	var size [4]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return err
-	}
-	frame := make([]byte, binary.BigEndian.Uint32(size[:]))
-	if _, err := io.ReadFull(conn, frame); err != nil {
-		return err
-	}
-	key, version := int16(binary.BigEndian.Uint16(frame)), int16(binary.BigEndian.Uint16(frame[2:]))
-	req := kmsg.RequestForKey(key)
-	req.SetVersion(version)
-	body := frame[10+max(0, int16(binary.BigEndian.Uint16(frame[8:]))):]
-	if req.IsFlexible() {
-		body = body[1:] // no tags in the header
-	}
-	if err := req.ReadFrom(body); err != nil {
-		return err
-	}
-	resp := versions(req)
-	if resp == nil {
-		resp = answer(req)
-	}
-	if resp == nil {
-		return nil
-	}
-	resp.SetVersion(version)
-	out := append(make([]byte, 4), frame[4:8]...)
-	if resp.IsFlexible() && key != int16(kmsg.ApiVersions) {
-		out = append(out, 0)
-	}
-	out = resp.AppendTo(out)
-	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
-	_, err := conn.Write(out)
-	return err
-}
-
-func versions(req kmsg.Request) kmsg.Response {
-	if _, ok := req.(*kmsg.ApiVersionsRequest); !ok {
-		return nil
-	}
-	resp := kmsg.NewPtrApiVersionsResponse()
-	for _, k := range []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.DescribeConfigs, kmsg.DescribeQuorum, kmsg.AddRaftVoter, kmsg.RemoveRaftVoter} {
-		api := kmsg.NewApiVersionsResponseApiKey()
-		api.ApiKey, api.MaxVersion = int16(k), kmsg.RequestForKey(int16(k)).MaxVersion()
-		resp.ApiKeys = append(resp.ApiKeys, api)
-	}
-	return resp
 }
 
 func quorumAnswer(leader, epoch int32, code int16) func(kmsg.Request) kmsg.Response {

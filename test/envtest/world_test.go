@@ -1,6 +1,7 @@
 package envtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,6 +45,8 @@ const badImage = "no/such:image"
 type world struct {
 	t  *testing.T
 	ns string
+	// patience is how long is waited for a condition; 0 is two minutes.
+	patience time.Duration
 
 	mu      sync.Mutex
 	leader  int32
@@ -72,25 +76,31 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldBy(t, cfg)
+}
+
+// newWorldBy is a world whose operator reaches the apiserver its own way.
+func newWorldBy(t *testing.T, api *rest.Config) *world {
+	t.Helper()
 	t.Parallel()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "w-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	require.NoError(t, kube.Create(t.Context(), ns))
-	return startWorld(t, ns.Name)
+	return startWorld(t, ns.Name, api)
 }
 
 // elsewhere is a world of its own in another namespace.
 func (w *world) elsewhere(ns string) *world {
 	w.t.Helper()
-	return startWorld(w.t, ns)
+	return startWorld(w.t, ns, cfg)
 }
 
-func startWorld(t *testing.T, ns string) *world {
+func startWorld(t *testing.T, ns string, api *rest.Config) *world {
 	t.Helper()
 	w := &world{t: t, ns: ns, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}, disks: map[int32][16]byte{}, dynamic: map[string]string{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	t.Cleanup(func() { cancel(); done.Wait() })
-	mgr := w.manager(ctx)
+	mgr := w.manager(api)
 	done.Add(2)
 	go func() {
 		defer done.Done()
@@ -110,9 +120,9 @@ func startWorld(t *testing.T, ns string) *world {
 	return w
 }
 
-func (w *world) manager(_ context.Context) ctrl.Manager {
+func (w *world) manager(api *rest.Config) ctrl.Manager {
 	skip := true
-	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+	mgr, err := ctrl.NewManager(api, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, Logger: zap.New(zap.WriteTo(w.t.Output()), zap.StacktraceLevel(zapcore.PanicLevel), zap.Level(zapcore.ErrorLevel)),
 		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.ns: {}}},
 		Controller: config.Controller{SkipNameValidation: &skip},
@@ -451,7 +461,7 @@ func (w *world) edit(name string, change func(*v1alpha1.KRaftCluster)) {
 func (w *world) await(name, what string, ok func(*v1alpha1.KRaftCluster) bool) *v1alpha1.KRaftCluster {
 	w.t.Helper()
 	var c *v1alpha1.KRaftCluster
-	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, cmp.Or(w.patience, 2*time.Minute), true, func(context.Context) (bool, error) {
 		c = w.get(name)
 		return ok(c), nil
 	})
