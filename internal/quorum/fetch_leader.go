@@ -1,9 +1,6 @@
 package quorum
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // fetchInProgress is a fetch that waits: parked for news, or for its read.
 type fetchInProgress struct {
@@ -151,16 +148,23 @@ func (q *Quorum) fetchAnswer(listener string, top, err ErrorCode) *FetchResponse
 	return resp
 }
 
-// wake takes out of the parked fetches those that match, and serves them anew.
+// wake takes out of the parked fetches those that match, and serves them anew. It runs for every record that is appended, over
+// a hundred observers that mostly stay where they are: nothing is copied before the first that matches.
 func (q *Quorum) wake(match func(*fetchInProgress) bool) {
 	var woken []fetchInProgress
-	q.parked = slices.DeleteFunc(q.parked, func(f fetchInProgress) bool {
-		if match(&f) {
-			woken = append(woken, f)
-			return true
+	kept := 0
+	for i := range q.parked {
+		if match(&q.parked[i]) {
+			woken = append(woken, q.parked[i])
+			continue
 		}
-		return false
-	})
+		if kept < i {
+			q.parked[kept] = q.parked[i]
+		}
+		kept++
+	}
+	clear(q.parked[kept:])
+	q.parked = q.parked[:kept]
 	for _, f := range woken {
 		if planted == parkedUnchecked || q.validateFetch(&f) {
 			q.serveFetch(f, true)

@@ -3,17 +3,16 @@ package quorum
 import "slices"
 
 // majorityOffset is the highest offset that a majority of the voters have reached: the element at n/2 of their
-// end offsets, highest first. Unknown offsets are -1, the lowest.
+// end offsets, highest first, as which they are sorted. Unknown offsets are -1, the lowest.
 func majorityOffset(ends []Offset) Offset {
 	if len(ends) == 0 {
 		return UnknownOffset
 	}
-	sorted := slices.Clone(ends)
-	slices.SortFunc(sorted, func(a, b Offset) int { return int(b - a) })
+	slices.SortFunc(ends, func(a, b Offset) int { return int(b - a) })
 	if planted == halfCommits {
-		return sorted[(len(sorted)-1)/2]
+		return ends[(len(ends)-1)/2]
 	}
-	return sorted[len(sorted)/2]
+	return ends[len(ends)/2]
 }
 
 // advanceHighWatermark applies the rule of the leader: what a majority has, once that includes a record of this epoch

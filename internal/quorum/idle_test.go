@@ -166,7 +166,7 @@ func TestIdleInstancesAreSmall(t *testing.T) {
 			each := (heapInUse() - before) / idleInstances
 			t.Logf("%d bytes for each of %d idle %s, after %d steps", each, idleInstances, c.name, w.steps)
 			require.LessOrEqual(t, each, uint64(idleBytes))
-			require.Equal(t, goroutines, runtime.NumGoroutine(), "an instance has started a goroutine")
+			require.LessOrEqual(t, runtime.NumGoroutine(), goroutines, "an instance has started a goroutine")
 			runtime.KeepAlive(w)
 		})
 	}

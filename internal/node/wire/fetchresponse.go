@@ -23,6 +23,8 @@ func FetchSegments(resp *kmsg.FetchResponse, records FetchRecords) []Segment {
 		version:  resp.Version,
 		flexible: resp.Version >= 12,
 		head:     make([]byte, 0, fetchHeadSize(resp)),
+		pieces:   make([]fetchPiece, 0, 2),
+		value:    make([]byte, 0, 64),
 	}
 	e.int32(resp.ThrottleMillis)
 	if e.version >= 7 {
@@ -58,9 +60,9 @@ func FetchSegments(resp *kmsg.FetchResponse, records FetchRecords) []Segment {
 	return e.segments()
 }
 
-// fetchHeadSize is about what all but the records takes, so that head grows at most once or twice.
+// fetchHeadSize is about what all but large records takes, so that head seldom grows.
 func fetchHeadSize(resp *kmsg.FetchResponse) int {
-	n := 64
+	n := 64 + copyBelow
 	for i := range resp.Topics {
 		n += 32 + len(resp.Topics[i].Topic) + 64*len(resp.Topics[i].Partitions)
 	}
@@ -74,6 +76,7 @@ type fetchEncoder struct {
 	head     []byte
 	from     int // head up to here is in pieces
 	pieces   []fetchPiece
+	value    []byte // of the latest tag
 }
 
 // fetchPiece is head[from:to], then a segment of records if it has a size.
@@ -227,10 +230,10 @@ func (e *fetchEncoder) brokers(resp *kmsg.FetchResponse) {
 
 // tag writes one tag with its size before it.
 func (e *fetchEncoder) tag(number uint32, body func([]byte) []byte) {
-	value := body(nil)
+	e.value = body(e.value[:0])
 	e.uvarint(number)
-	e.uvarint(uint32(len(value)))
-	e.head = append(e.head, value...)
+	e.uvarint(uint32(len(e.value)))
+	e.head = append(e.head, e.value...)
 }
 
 func (e *fetchEncoder) tags(unknown *kmsg.Tags) {
