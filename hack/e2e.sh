@@ -22,12 +22,14 @@ RUN='^Test(KRaftCluster|DemoOnTheCurrentContext)$' TIMEOUT=25m
 if [ -n "${E2E_FULL:-}" ]; then
 	RUN='^TestFull$' TIMEOUT=75m
 	say "the image of the previous commit"
-	PREVIOUS=$(mktemp -d)
+	PREVIOUS=$CACHE/e2e-previous # always the same: Go's cache knows packages by their folder
+	rm -rf "$PREVIOUS"
+	mkdir -p "$PREVIOUS"
 	PREVIOUS_IMAGE=kraft.local/kraft-operator:previous
 	git archive HEAD~1 | tar -x -C "$PREVIOUS"
 	make --no-print-directory -C "$PREVIOUS" image IMAGE="$PREVIOUS_IMAGE" VERSION=previous
 	"$LOCALKUBE" --name "$CLUSTER" load "$PREVIOUS/bin/image.tar"
-	rm -r "$PREVIOUS"
+	rm -rf "$PREVIOUS"
 	export PREVIOUS_IMAGE
 fi
 KUBECONFIG=$("$LOCALKUBE" --name "$CLUSTER" kubeconfig)

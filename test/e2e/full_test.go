@@ -45,8 +45,10 @@ func TestFull(t *testing.T) {
 	play(t, "the active controller is killed ten times", killActiveControllers)
 	play(t, "the active controller is frozen", freezeActiveController)
 	play(t, "the active controller's network is cut", cutActiveController)
-	play(t, "brokers 3 to 5", func(t *testing.T, _ *background) { scaleBrokers(t, 5, false) })
-	play(t, "brokers 5 to 3, the operator killed", func(t *testing.T, _ *background) { scaleBrokers(t, 3, true) })
+	play(t, "brokers 3 to 5 to 3, the operator killed", func(t *testing.T, _ *background) { // what is made on three leaves the others empty
+		scaleBrokers(t, 5, false)
+		scaleBrokers(t, 3, true)
+	})
 	play(t, "a dynamic setting", dynamicSetting)
 	play(t, "a static setting, the operator killed", func(t *testing.T, _ *background) {
 		rolled(t, func() { patch(t, `{"spec":{"config":{"num.partitions":"7"}}}`) }, true)

@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -55,11 +56,11 @@ func wake(t testing.TB, b *background) time.Duration {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	topic := "woken"
 	began := time.Now()
+	producer := fmt.Sprint("woken-", began.UnixMilli()) // another each time: the books know a record by its producer and number
 	patch(t, `{"spec":{"hibernated":false}}`)
 	wg.Go(func() {
-		if err := load.Produce(ctx, &ledger, topic, b.topic, 0, 1, 0, 100, quick(b.opts)...); err != nil {
+		if err := load.Produce(ctx, &ledger, producer, b.topic, 0, 1, 0, 100, quick(b.opts)...); err != nil {
 			t.Errorf("producer: %v", err)
 		}
 	})

@@ -28,6 +28,9 @@ func Consume(ctx context.Context, l *Ledger, topic, group string, opts ...kgo.Op
 		}
 		var broken error
 		fs.EachError(func(_ string, p int32, e error) {
+			if session := (*kgo.ErrGroupSession)(nil); errors.As(e, &session) {
+				return // the client joins again by itself
+			}
 			if loss := (*kgo.ErrDataLoss)(nil); errors.As(e, &loss) || !kerr.IsRetriable(e) && errors.As(e, new(*kerr.Error)) {
 				broken = errors.Join(broken, fmt.Errorf("partition %d: %w", p, e))
 			}
