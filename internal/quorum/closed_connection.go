@@ -23,15 +23,6 @@ func (q *Quorum) leaderRefused() {
 	}
 }
 
-// leaderListensAt reports whether a node that was asked is the leader that is followed, by its id or, a bootstrap server, by its address.
-func (q *Quorum) leaderListensAt(to Node) bool {
-	if q.role != Follower || to.ID == q.election.LeaderID {
-		return q.role == Follower
-	}
-	leader, ok := q.leaderNode()
-	return ok && leader.Host == to.Host && leader.Port == to.Port
-}
-
 // leaderGone reports whether this follower has seen for itself that nobody listens where the leader was.
 func (f *followerState) leaderGone() bool { return f.refusals >= refusalsThatCount }
 

@@ -13,9 +13,6 @@ type fetchInProgress struct {
 // maxParked bounds what a request may ask to wait.
 const maxParked = time.Minute
 
-// successorWait bounds how long a resigned leader keeps an observer's fetch that came after it resigned.
-const successorWait = 50 * time.Millisecond
-
 // observerShare stretches the linger of many parked fetches to so much for each: 1,000 answers a second; maxObserversLinger bounds it.
 const (
 	observerShare      = time.Millisecond
@@ -30,10 +27,6 @@ func (q *Quorum) handleFetch(r Request, m *FetchRequest) {
 	}
 	if m.MaxWait < 0 || m.FetchOffset < 0 || m.LastFetchedEpoch < 0 || m.LastFetchedEpoch > m.Epoch {
 		q.reply(r, q.fetchAnswer(r.Listener, NoError, InvalidRequest))
-		return
-	}
-	if q.waitsForSuccessor(m) {
-		q.park(fetchInProgress{request: r, fetch: m, deadline: q.now + min(m.MaxWait, successorWait)})
 		return
 	}
 	if planted == countedUnchecked && q.checkLeader(m.Epoch) == NoError {
@@ -51,12 +44,6 @@ func (q *Quorum) handleFetch(r Request, m *FetchRequest) {
 	q.recordFetch(m)
 	f.voter = q.leader.replicas.set.Contains(m.Replica)
 	q.serveFetch(f, m.MaxWait == 0)
-}
-
-// waitsForSuccessor: an observer's fetch that reaches a leader which has just resigned is parked, briefly, like those that were there already.
-// Nobody tells observers, such as brokers, of a handover: they would ask around, and back off, while the successor is elected.
-func (q *Quorum) waitsForSuccessor(m *FetchRequest) bool {
-	return q.role == Resigned && q.checkLeader(m.Epoch) == NotLeaderOrFollower && !q.voters().Contains(m.Replica)
 }
 
 // validateFetch answers a fetch that can't be served: not here, or not from this offset. It runs again whenever

@@ -222,24 +222,3 @@ func TestNobodyIsToldThatHeLeads(t *testing.T) {
 		})
 	}
 }
-
-// A bootstrap server may be the leader itself under its address: that its port is closed there, too, is the redial that counts.
-func TestARefusalAtTheLeadersAddressCounts(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		port uint16
-		gone bool
-	}{{"the leader's own", 2, true}, {"another's", 3, false}} {
-		t.Run(tc.name, func(t *testing.T) {
-			q := threeVoters(t, nil, LogState{})
-			q.bootstrap = []Node{{ID: -2, Host: "n", Port: tc.port}}
-			s := follow(t, q)
-			next := effectsOf[Send](q.Step(3, SendFailed{Correlation: s.Correlation, Failure: Refused}))
-			require.Len(t, next, 1)
-			require.Equal(t, NodeID(-2), next[0].To.ID, "the leader backs off: another is asked at once")
-			require.False(t, q.follower.leaderGone())
-			q.Step(4, SendFailed{Correlation: next[0].Correlation, Failure: Refused})
-			require.Equal(t, tc.gone, q.follower.leaderGone())
-		})
-	}
-}

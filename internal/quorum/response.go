@@ -34,7 +34,7 @@ func (q *Quorum) handleSendFailed(ev SendFailed) {
 	if _, ok := c.request.(*FetchSnapshotRequest); ok {
 		q.onFetchTimeout(c.to)
 	}
-	if isFetch(c.request) && ev.Failure == Refused && q.leaderListensAt(c.to) {
+	if isFetch(c.request) && ev.Failure == Refused && q.role == Follower && c.to.ID == q.election.LeaderID {
 		q.leaderRefused()
 	}
 	if _, ok := c.request.(*VoteRequest); ok && ev.Failure == Refused && q.early != nil {

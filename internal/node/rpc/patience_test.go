@@ -36,10 +36,10 @@ func TestPatience(t *testing.T) {
 	}{
 		{"a closed port, patient", refuse, nil, []call{{0, 0, ErrRefused}, {0, 50 * time.Millisecond, ErrRefused}}, 2},
 		{"a closed port", refuse, []Option{Patience(patience)},
-			[]call{{0, 0, ErrRefused}, {0, 0, ErrBackoff}, {20 * time.Millisecond, 0, ErrBackoff}, {50 * time.Millisecond, 0, ErrRefused}}, 2},
+			[]call{{0, 0, ErrRefused}, {0, 0, ErrRefused}, {20 * time.Millisecond, 0, ErrBackoff}, {20 * time.Millisecond, 0, ErrBackoff}, {60 * time.Millisecond, 0, ErrRefused}}, 3},
 		{"a silent host, patient", silent, nil, []call{{0, 2 * time.Second, ErrTimeout}}, 1},
 		{"a silent host", silent, []Option{Patience(patience)},
-			[]call{{0, patience, ErrTimeout}, {0, 0, ErrTimeout}, {20 * time.Millisecond, 0, ErrTimeout}, {1900 * time.Millisecond, 0, ErrBackoff}}, 1},
+			[]call{{0, patience, ErrTimeout}, {0, 0, ErrTimeout}, {20 * time.Millisecond, 0, ErrTimeout}, {1900 * time.Millisecond, patience, ErrTimeout}}, 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

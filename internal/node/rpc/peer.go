@@ -28,7 +28,7 @@ type dialing struct {
 // connection returns the negotiated connection to addr, made now if need be.
 func (c *Client) connection(ctx context.Context, addr string, o callOptions) (*conn, error) {
 	for {
-		cn, d, wait, lastErr, err := c.attempt(addr, o.skipBackoff)
+		cn, d, wait, lastErr, err := c.attempt(addr, o)
 		if cn != nil || err != nil {
 			return cn, err
 		}
@@ -71,7 +71,7 @@ func (d *dialing) wait(ctx context.Context, addr string, patience time.Duration)
 
 // attempt gives the connection there is, or the attempt to make one (started here if it may), or
 // how long until the next attempt.
-func (c *Client) attempt(addr string, skipBackoff bool) (cn *conn, d *dialing, wait time.Duration, lastErr, err error) {
+func (c *Client) attempt(addr string, o callOptions) (cn *conn, d *dialing, wait time.Duration, lastErr, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -88,7 +88,8 @@ func (c *Client) attempt(addr string, skipBackoff bool) (cn *conn, d *dialing, w
 	if p.dialing != nil {
 		return nil, p.dialing, 0, nil, nil
 	}
-	if wait = time.Until(p.retryAt); p.failures > 0 && wait > 0 && !skipBackoff {
+	once := o.patience > 0 && p.failures == 1
+	if wait = time.Until(p.retryAt); p.failures > 0 && wait > 0 && !o.skipBackoff && !once {
 		return nil, nil, wait, p.lastErr, nil
 	}
 	d = &dialing{since: time.Now(), done: make(chan struct{})}

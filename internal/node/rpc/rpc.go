@@ -110,7 +110,8 @@ func MaxVersion(v int16) Option { return func(o *callOptions) { o.maxVersion = v
 func Redial() Option { return func(o *callOptions) { o.skipBackoff = true } }
 
 // Patience is for whoever can ask somebody else: without a connection the call fails at once while a back-off runs (ErrBackoff), and so long
-// after the attempt to make one began (ErrTimeout, nothing sent). The attempt goes on, for the calls to come.
+// after the attempt to make one began (ErrTimeout, nothing sent). The attempt goes on, for the calls to come. After one failed attempt
+// another is made at once, back-off or not: a second refusal says more than the first.
 func Patience(d time.Duration) Option { return func(o *callOptions) { o.patience = d } }
 
 // Do sends req to addr (host:port) and returns the answer, in the highest version that
