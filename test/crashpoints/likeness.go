@@ -19,8 +19,8 @@ func (p *prepared) like(s stage) error {
 }
 
 // unlike says where the changes of the model and the real ones differ; "" nowhere. always are those that came in every play on
-// the real ones, ever those that came in any. Each kind of call to each object counts once: how often a status or a budget is
-// written is a matter of how long things take.
+// the real ones, ever those that came in any. Each kind of call to each object counts once: how often a status is written is a
+// matter of how long things take.
 func unlike(model, always, ever []string) string {
 	var out []string
 	for _, c := range model {
@@ -36,10 +36,11 @@ func unlike(model, always, ever []string) string {
 	return strings.Join(out, "\n")
 }
 
-// firstCalls are the changes that were asked for, each once, in the order in which they came first.
+// firstCalls are the changes that were asked for, each once, in the order in which they came first. Budgets are left out: whether
+// a pass sees a node while it is down is chance.
 func firstCalls(points []point) (out []string) {
 	for _, p := range points {
-		if call := withoutHashes(p.String()); !p.read && !slices.Contains(out, call) {
+		if call := withoutHashes(p.String()); !p.read && !strings.Contains(call, " PodDisruptionBudget ") && !slices.Contains(out, call) {
 			out = append(out, call)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,8 +51,10 @@ type Config struct {
 
 // Kubelet runs pods. Its methods may be called at any time.
 type Kubelet struct {
-	cfg Config
-	wg  sync.WaitGroup
+	cfg   Config
+	wg    sync.WaitGroup
+	block int          // second number of its pods' addresses
+	held  net.Listener // that nobody else has them
 
 	mu       sync.Mutex
 	pods     map[types.UID]*pod
@@ -70,8 +73,11 @@ func New(cfg Config, complain func(error)) *Kubelet {
 	}
 }
 
-// Prepare makes the Nodes, and the StorageClass that claims without one get.
+// Prepare reserves addresses, and makes the Nodes, and the StorageClass that claims without one get.
 func (k *Kubelet) Prepare(ctx context.Context) error {
+	if err := k.reserve(); err != nil {
+		return err
+	}
 	for i := range zones {
 		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName(i), Labels: map[string]string{
 			corev1.LabelHostname: nodeName(i), corev1.LabelTopologyZone: fmt.Sprintf("zone-%d", i),
@@ -95,6 +101,7 @@ func nodeName(i int) string { return fmt.Sprintf("node-%d", i) }
 
 // Run runs pods until ctx ends; then it abandons those that run.
 func (k *Kubelet) Run(ctx context.Context) {
+	defer k.held.Close()
 	defer k.wg.Wait()
 	tick := time.NewTicker(look)
 	defer tick.Stop()

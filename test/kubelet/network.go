@@ -16,12 +16,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// nextIP is a loopback address that no other pod had.
+// reserve takes a /16 of the loopback addresses for this kubelet, against others on this machine: it holds a port of it.
+func (k *Kubelet) reserve() error {
+	var err error
+	for k.block = 64; k.block < 128; k.block++ {
+		if k.held, err = net.Listen("tcp", fmt.Sprintf("127.%d.255.254:9093", k.block)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("no loopback addresses are left for pods: %w", err)
+}
+
+// nextIP is an address that no other pod had.
 func (k *Kubelet) nextIP() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.addr++
-	return fmt.Sprintf("127.%d.%d.%d", 64+k.addr/62500, k.addr/250%250, k.addr%250+1)
+	return fmt.Sprintf("127.%d.%d.%d", k.block, k.addr/250%250, k.addr%250+1)
 }
 
 // Dial connects to an address of a pod, or to a Service by its name (<service>.<namespace>.svc), as one inside Kubernetes does.
