@@ -35,9 +35,9 @@ import (
 
 var version = "dev" // set by the linker
 
-// gcPercent is how much the heap may grow between two collections: half of Go's default, as most of the heap is the cache
-// of what the clusters consist of, and a pass makes little garbage beside it (make bench-operator).
-const gcPercent = 50
+// gcPercent is how much the heap may grow between two collections. It is small as most of the heap is the cache of what the
+// clusters consist of, and a pass makes little garbage beside it (make bench-operator).
+const gcPercent = 25
 
 type options struct {
 	metricsAddr, probeAddr string

@@ -82,10 +82,11 @@ func (k *kubernetes) start(ctx context.Context, set *appsv1.StatefulSet) error {
 	if err := k.learn(ctx, i); err != nil {
 		return err
 	}
+	created := pod.DeepCopy()
 	if pod.Status, err = running(i, pod); err != nil {
 		return err
 	}
-	return k.Status().Update(ctx, pod)
+	return k.Status().Patch(ctx, pod, client.MergeFrom(created)) // the operator may have annotated it by now
 }
 
 // learn tells the nodes the directory ids that the operator has drawn: it records them before the first StatefulSet.

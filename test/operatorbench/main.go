@@ -89,12 +89,7 @@ func bench(ctx context.Context, binary, crds string, settle time.Duration) (miss
 		}
 	}
 	start := time.Now()
-	if err := k.allReady(ctx); err != nil {
-		select {
-		case perr := <-played:
-			err = errors.Join(err, perr)
-		default:
-		}
+	if err := k.allReady(ctx, played); err != nil {
 		return false, fmt.Errorf("%w; the operator's log is %s", err, log.Name())
 	}
 	fmt.Printf("%d clusters of %d nodes are Ready after %s\n", clusters, 3+brokers, time.Since(start).Round(time.Second))
@@ -161,10 +156,15 @@ func kubernetesAt(crds string) (*kubernetes, string, func(), error) {
 	return &kubernetes{WithWatch: c, nodes: &nodes{}}, path, stop, nil
 }
 
-// allReady waits until every cluster is Ready.
-func (k *kubernetes) allReady(ctx context.Context) error {
+// allReady waits until every cluster is Ready, or whoever plays Kubernetes has failed.
+func (k *kubernetes) allReady(ctx context.Context, played <-chan error) error {
 	ready, example := 0, ""
 	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, 15*time.Minute, false, func(ctx context.Context) (bool, error) {
+		select {
+		case err := <-played:
+			return false, err
+		default:
+		}
 		var list v1alpha1.KRaftClusterList
 		if err := k.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 			return false, err
