@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +25,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
-	"github.com/kraft-dev/kraft-operator/internal/admin/admintest"
 )
 
 // The load, and what it may cost.
@@ -63,13 +61,8 @@ func bench(ctx context.Context, binary, crds string, settle time.Duration) (miss
 		return false, err
 	}
 	defer stop()
-	for _, port := range []int{controllerPort, brokerPort} {
-		l, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", port))
-		if err != nil {
-			return false, err
-		}
-		defer l.Close()
-		go admintest.Serve(l, k.nodes.answer)
+	if err := k.nodes.listen(ctx); err != nil {
+		return false, err
 	}
 	played := make(chan error, 1)
 	go func() { played <- k.run(ctx) }()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -10,11 +11,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kraft-dev/kraft-operator/internal/admin/admintest"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
 
-// Where nodes listen. Each has a loopback address of its own, and two listeners answer for all of them: the address that
-// was asked says who.
+// Where nodes listen, each on a loopback address of its own.
 const (
 	controllerPort = 9093
 	brokerPort     = 29092
@@ -34,6 +35,25 @@ func address(cluster int, id int64) string {
 		id -= 900
 	}
 	return fmt.Sprintf("127.30.%d.%d", cluster, id+1)
+}
+
+// listen answers for every node until ctx ends.
+func (n *nodes) listen(ctx context.Context) error {
+	for cluster := range clusters {
+		for i := range int64(3 + brokers) {
+			id, port := i, controllerPort
+			if i >= 3 {
+				id, port = 1000+i-3, brokerPort
+			}
+			l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(address(cluster, id), strconv.Itoa(port)))
+			if err != nil {
+				return err
+			}
+			context.AfterFunc(ctx, func() { _ = l.Close() })
+			go admintest.Serve(l, n.answer)
+		}
+	}
+	return nil
 }
 
 // learn takes the voters' directory ids from a controller's claim, or from wherever they are written as id@directory.
