@@ -120,22 +120,42 @@ func cutNode(t *testing.T) {
 	b.finish("a node cut off and healed")
 }
 
-// victim is a node with a broker and a controller, and without the operator where that can be: with it nobody would be left
-// who could do something before the node is back.
+// victim is a node whose loss the cluster bears.
 func victim(t testing.TB) string {
 	t.Helper()
-	pools := map[string]string{}
-	spared := operator(t).Node
-	for _, p := range pods(t) {
-		pools[p.Node] += p.Pool + " "
+	for node := range losable(t) {
+		return node
 	}
-	for node, has := range pools {
-		if node != spared && strings.Contains(has, "brokers") && strings.Contains(has, "controllers") {
-			return node
+	require.Fail(t, "no node can be lost")
+	return ""
+}
+
+// losable are the nodes with one broker, a controller and at most one voter, and how many voters: what is left serves. The
+// operator's node is spared, for without it nobody would be left who could do something before the node is back.
+func losable(t testing.TB) map[string]int {
+	t.Helper()
+	brokers, controllers, voters := map[string]int{}, map[string]int{}, map[string]int{}
+	all := pods(t)
+	for _, p := range all {
+		if p.Pool == "brokers" {
+			brokers[p.Node]++
+		} else {
+			controllers[p.Node]++
 		}
 	}
-	require.Fail(t, "no node has both", "%v", pools)
-	return ""
+	for _, v := range voting(t) {
+		id, _, _ := strings.Cut(v, "@")
+		voters[all[id].Node]++
+	}
+	spared := operator(t).Node
+	out := map[string]int{}
+	for node, n := range brokers {
+		if node != spared && n == 1 && controllers[node] > 0 && voters[node] <= 1 {
+			out[node] = voters[node]
+		}
+	}
+	t.Logf("brokers %v, controllers %v, voters %v, operator on %s: can be lost: %v", brokers, controllers, voters, spared, out)
+	return out
 }
 
 func nodeReady(t testing.TB, node string) bool {
