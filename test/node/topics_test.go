@@ -143,6 +143,10 @@ func TestAcksAndMinInsyncReplicas(t *testing.T) {
 	for _, acks := range []int16{-1, 1, 0} { // a leader that takes no part yet would drop an acks=0 record in silence
 		require.NoError(t, produceOnce(t, c, "t", acks, 10))
 	}
+	c.Eventually("all three are on every replica: whoever leads may be killed", patience, func() bool {
+		ends, err := adm.ListEndOffsets(bounded(t, patience), "t")
+		return err == nil && ends["t"][0].Offset == 3
+	})
 	for _, n := range c.Brokers[1:] {
 		n.Kill()
 	}
