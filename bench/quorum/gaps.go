@@ -250,7 +250,8 @@ func handoff(h *host, o options, voters int) error {
 	for _, w := range ways {
 		line(fmt.Sprintf("handoff_p99_%d", voters), millis(percentile(ours[w], 99)), millis(percentile(peer[w], 99)), false,
 			goal{"<=50ms,ratio>=10", func(a, b float64) bool { return a <= 50 && (b == 0 || 10*a <= b) }},
-			"unit=ms", "via="+w, fmt.Sprintf("n=%d/%d", len(ours[w]), len(peer[w])), fmt.Sprintf("p50=%.1f/%.1f", millis(percentile(ours[w], 50)), millis(percentile(peer[w], 50))))
+			"unit=ms", "via="+w, fmt.Sprintf("n=%d/%d", len(ours[w]), len(peer[w])), fmt.Sprintf("p50=%.1f/%.1f", millis(percentile(ours[w], 50)), millis(percentile(peer[w], 50))),
+			fmt.Sprintf("max=%.1f/%.1f", millis(percentile(ours[w], 100)), millis(percentile(peer[w], 100))))
 	}
 	return nil
 }

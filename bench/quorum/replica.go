@@ -296,11 +296,11 @@ func pace(o order, end time.Time) chan struct{} {
 	return due
 }
 
-// percentile sorts d.
+// percentile sorts d and gives the nearest rank: the smallest value that p of a hundred don't exceed.
 func percentile(d []time.Duration, p int) time.Duration {
 	if len(d) == 0 {
 		return 0
 	}
 	slices.Sort(d)
-	return d[min(len(d)-1, len(d)*p/100)]
+	return d[max(0, (len(d)*p+99)/100-1)]
 }
