@@ -254,9 +254,7 @@ func badImage(t *testing.T) {
 	// partition, the replicas in two zones are left.
 	b.flow()
 	localkube(t, "node", "stop", broken.Node)
-	eventually(t, "the loss is noticed", 2*time.Minute, func() bool {
-		return strings.Contains(kubectl(t, "get", "node", broken.Node), "NotReady")
-	})
+	eventually(t, "the loss is noticed", 2*time.Minute, func() bool { return !nodeReady(t, broken.Node) })
 	b.flow()
 	require.Equal(t, "True", condition(t, cluster, "Available"), "two of three voters are a quorum, and every partition has its min.insync.replicas")
 	localkube(t, "node", "start", broken.Node)

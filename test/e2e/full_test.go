@@ -125,19 +125,6 @@ func form(t *testing.T, voters, controllers int, class string) {
 	settled(t)
 }
 
-// vote changes how many controllers there are and how many of them vote.
-func vote(t *testing.T, voters, controllers int, crash bool) time.Duration {
-	began := time.Now()
-	patch(t, fmt.Sprintf(`{"spec":{"quorum":{"voters":%d},"controllers":{"replicas":%d}}}`, voters, controllers))
-	if crash {
-		crashOperatorMidway(t)
-	}
-	eventually(t, fmt.Sprintf("%d voters", voters), 2*time.Minute, func() bool { return ready(t, cluster) && len(voting(t)) == voters })
-	took := time.Since(began)
-	settled(t)
-	return took
-}
-
 func upgradeOperator(t *testing.T, _ *background) {
 	before := operator(t)
 	rolled(t, func() { rolloutOperator(t, env(t, "IMAGE")) }, false)
@@ -162,28 +149,6 @@ func rolled(t testing.TB, edit func(), crash bool) {
 		return true
 	})
 	settled(t)
-}
-
-// loseDisk deletes a voter's claim and pod, not the active controller's.
-func loseDisk(t *testing.T, crash bool) time.Duration {
-	before, leads := voting(t), leader(t)
-	var lost pod
-	for _, v := range before {
-		if id, _, _ := strings.Cut(v, "@"); id != leads {
-			lost = pods(t)[id]
-		}
-	}
-	began := time.Now()
-	k(t, "delete", "pvc", "data-"+strings.TrimSuffix(lost.Name, "-0"), "--wait=false")
-	k(t, "delete", "pod", lost.Name, "--wait=false")
-	if crash {
-		crashOperator(t)
-	}
-	eventually(t, "full strength, without the lost disk", 2*time.Minute, func() bool {
-		now := voting(t)
-		return ready(t, cluster) && len(now) == len(before) && strings.Join(now, " ") != strings.Join(before, " ")
-	})
-	return time.Since(began)
 }
 
 // anotherLeads waits until a controller other than old says that it leads.

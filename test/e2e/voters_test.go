@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -20,48 +21,62 @@ func voting(t testing.TB) []string {
 func votersBothWays(t *testing.T) {
 	b := startLoad(t, "voters")
 	before := pods(t)
-	began := time.Now()
-	patch(t, `{"spec":{"quorum":{"voters":5},"controllers":{"replicas":5}}}`)
-	eventually(t, "five voters and Ready", 2*time.Minute, func() bool {
-		return ready(t, cluster) && len(voting(t)) == 5 && readyPods(t) == 8
-	})
-	bench(t, "voters_3_to_5_s", time.Since(began).Seconds(), 30, "")
+	bench(t, "voters_3_to_5_s", vote(t, 5, 5, false).Seconds(), 30, "")
+	require.Len(t, pods(t), 8)
 	b.flow()
 	for id, p := range before {
 		require.Equal(t, p.UID, pods(t)[id].UID, "node %s was restarted by a scale-out", id)
 	}
-	began = time.Now()
-	patch(t, `{"spec":{"quorum":{"voters":3},"controllers":{"replicas":3}}}`)
-	eventually(t, "three voters and Ready", 2*time.Minute, func() bool {
-		return ready(t, cluster) && len(voting(t)) == 3 && len(pods(t)) == 6
-	})
-	bench(t, "voters_5_to_3_s", time.Since(began).Seconds(), 30, "")
+	bench(t, "voters_5_to_3_s", vote(t, 3, 3, false).Seconds(), 30, "")
+	require.Len(t, pods(t), 6)
 	b.tail()
 	b.finish("voters 3 to 5 to 3").bench(t, "voters")
 	require.Contains(t, k(t, "get", "pvc", "-o", "name"), "controller-4", "claims stay")
 }
 
-// lostControllerDisk deletes a claim and its pod: the node comes back with an empty disk, and votes again, under another
-// directory id.
+// vote changes how many controllers there are and how many of them vote, and returns how long it took until all are Ready.
+func vote(t *testing.T, voters, controllers int, crash bool) time.Duration {
+	began := time.Now()
+	patch(t, fmt.Sprintf(`{"spec":{"quorum":{"voters":%d},"controllers":{"replicas":%d}}}`, voters, controllers))
+	if crash {
+		crashOperatorMidway(t)
+	}
+	eventually(t, fmt.Sprintf("%d voters", voters), 2*time.Minute, func() bool { return ready(t, cluster) && len(voting(t)) == voters })
+	settled(t)
+	return time.Since(began)
+}
+
+// lostControllerDisk deletes a claim and its pod under load.
 func lostControllerDisk(t *testing.T) {
 	b := startLoad(t, "disk-lost")
-	var was pod
-	leads, before := leader(t), voting(t)
-	for id, p := range pods(t) {
-		if p.Pool == "controllers" && id != leads {
-			was = p
+	bench(t, "disk_lost_s", loseDisk(t, false).Seconds(), 15, "")
+	b.tail()
+	b.finish("disk lost").bench(t, "disk_lost")
+}
+
+// loseDisk deletes a voter's claim and pod, not the active controller's: the node comes back with an empty disk and votes
+// again, under another directory id. It returns how long that took.
+func loseDisk(t *testing.T, crash bool) time.Duration {
+	before, leads := voting(t), leader(t)
+	var lost pod
+	for _, v := range before {
+		if id, _, _ := strings.Cut(v, "@"); id != leads {
+			lost = pods(t)[id]
 		}
 	}
 	began := time.Now()
-	k(t, "delete", "pvc", "data-"+strings.TrimSuffix(was.Name, "-0"), "--wait=false")
-	k(t, "delete", "pod", was.Name, "--wait=false")
-	replaced(t, was)
-	eventually(t, "three voters, one of them on a new disk", 2*time.Minute, func() bool {
+	k(t, "delete", "pvc", "data-"+strings.TrimSuffix(lost.Name, "-0"), "--wait=false")
+	k(t, "delete", "pod", lost.Name, "--wait=false")
+	if crash {
+		crashOperator(t)
+	}
+	replaced(t, lost)
+	eventually(t, "full strength, one voter on a new disk", 2*time.Minute, func() bool {
 		now := voting(t)
-		return ready(t, cluster) && len(now) == 3 && strings.Join(now, " ") != strings.Join(before, " ") && readyPods(t) == 6
+		return ready(t, cluster) && len(now) == len(before) && strings.Join(now, " ") != strings.Join(before, " ")
 	})
-	bench(t, "disk_lost_s", time.Since(began).Seconds(), 15, "")
+	settled(t)
+	took := time.Since(began)
 	t.Logf("voters before: %v, now: %v", before, voting(t))
-	b.tail()
-	b.finish("disk lost").bench(t, "disk_lost")
+	return took
 }
