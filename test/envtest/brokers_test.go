@@ -48,9 +48,11 @@ func TestBrokersOfAZoneRestartTogether(t *testing.T) {
 	require.True(t, seen["restart brokers 1001, 1004"] && seen["restart brokers 1002, 1005"], "%v", seen)
 	w.awaitEvent("Restarting", "example.com/restart")
 
-	var budget policyv1.PodDisruptionBudget
-	require.NoError(t, kube.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "demo-brokers"}, &budget))
-	require.Equal(t, intstr.FromInt32(1), *budget.Spec.MaxUnavailable, "open again")
+	w.until("the budget is open again", func() bool { // by the pass after the one that said Ready
+		var budget policyv1.PodDisruptionBudget
+		require.NoError(t, kube.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "demo-brokers"}, &budget))
+		return *budget.Spec.MaxUnavailable == intstr.FromInt32(1)
+	})
 }
 
 func (w *world) keepStopped(keep bool) {

@@ -359,7 +359,7 @@ func (w *world) destroy(c *v1alpha1.KRaftCluster) {
 
 func (w *world) awaitStarted(want string) {
 	w.t.Helper()
-	require.NoError(w.t, wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+	require.NoError(w.t, wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return slices.Contains(w.started, want), nil

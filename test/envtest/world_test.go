@@ -471,6 +471,15 @@ func (w *world) await(name, what string, ok func(*v1alpha1.KRaftCluster) bool) *
 	return c
 }
 
+// until waits for what no status tells: an object that a pass after the one that wrote the status puts right.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, cmp.Or(w.patience, 2*time.Minute), true, func(context.Context) (bool, error) {
+		return ok(), nil
+	})
+	require.NoError(w.t, err, "waited in vain until %s", what)
+}
+
 func is(kind, status string) func(*v1alpha1.KRaftCluster) bool {
 	return func(c *v1alpha1.KRaftCluster) bool {
 		if c.Status.ObservedGeneration != c.Generation {
