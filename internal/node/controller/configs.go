@@ -109,13 +109,14 @@ func (tx *tx) emitConfigs(s *state, res metadata.ConfigResource, old, next map[s
 			value = &is
 		}
 		tx.emit(configRecord(res.Type, res.Name, name, value))
-		if name == minISRConfig && s.elrEnabled() {
+		if name == minISRConfig && (had != has || was != is) && s.elrEnabled() {
 			tx.clearELR(res)
 		}
 	}
 }
 
-// clearELR forgets who was eligible by another min ISR (KIP-966).
+// clearELR forgets who was eligible by another min ISR (KIP-966). Unlike Kafka, it spares partitions whose ISR is empty: nothing can
+// be committed there, so who was eligible still has all that is, and without them nobody could ever lead such a partition again.
 func (tx *tx) clearELR(res metadata.ConfigResource) {
 	rec := metadata.NewClearElrRecord()
 	switch {
@@ -124,7 +125,29 @@ func (tx *tx) clearELR(res metadata.ConfigResource) {
 	case res.Type != metadata.ResourceBroker || res.Name != "":
 		return
 	}
-	tx.emit(rec)
+	img, spared := tx.view().img, false
+	for _, p := range img.LeaderlessPartitions() {
+		if spared = len(p.ISR) == 0; spared {
+			break
+		}
+	}
+	if !spared {
+		tx.emit(rec)
+		return
+	}
+	for name, t := range img.Topics() {
+		if rec.TopicName != "" && rec.TopicName != name {
+			continue
+		}
+		for i, p := range t.Partitions() {
+			if len(p.ISR) > 0 && len(p.ELR)+len(p.LastKnownELR) > 0 {
+				change := metadata.NewPartitionChangeRecord()
+				change.TopicID, change.PartitionID = t.ID, i
+				change.EligibleLeaderReplicas, change.LastKnownELR = []int32{}, []int32{}
+				tx.emit(change)
+			}
+		}
+	}
 }
 
 // newConfigValue is the value that op leaves, nil for none.

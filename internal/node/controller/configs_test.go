@@ -131,6 +131,58 @@ func TestChangingMinISRForgetsWhoWasEligible(t *testing.T) {
 	q.requireConverged()
 }
 
+// What an operator does that applies its settings anew, or an edited min ISR, to a cluster whose brokers aren't back yet.
+func TestMinISRIsSetWhileNobodyLeads(t *testing.T) {
+	for name, min := range map[string]string{"as it was": "2", "another": "1"} {
+		t.Run(name, func(t *testing.T) {
+			q := newQuorum(t, 1, 1, 2)
+			c := q.start(1)
+			epochs := q.join(c, 101, 102, 103)
+			setMin := func(v string) {
+				resp := do[*kmsg.IncrementalAlterConfigsResponse](q, c, incremental(opOf{kmsg.ConfigResourceTypeBroker, "", "min.insync.replicas", 0, ptr(v)}))
+				require.Zero(t, resp.Resources[0].ErrorCode)
+			}
+			setMin("2")
+			id := q.create(c, assigned("a", []int32{101, 102}))
+			other := q.create(c, assigned("b", []int32{103, 102}))
+			for _, b := range []int32{102, 101} {
+				fence := heartbeat(b, epochs[b], q.end())
+				fence.WantFence = true
+				q.beat(c, fence)
+			}
+			require.Equal(t, noLeader, q.partition(c, id, 0).Leader)
+			require.ElementsMatch(t, []int32{101, 102}, q.partition(c, id, 0).ELR)
+			require.Equal(t, []int32{102}, q.partition(c, other, 0).ELR)
+			setMin(min)
+			require.ElementsMatch(t, []int32{101, 102}, q.partition(c, id, 0).ELR)
+			if min == "1" {
+				require.Empty(t, q.partition(c, other, 0).ELR, "that one has a leader, who may commit alone from now on")
+			} else {
+				require.Equal(t, []int32{102}, q.partition(c, other, 0).ELR)
+			}
+			require.False(t, q.beat(c, heartbeat(102, epochs[102], q.end())).IsFenced)
+			p := q.partition(c, id, 0)
+			require.EqualValues(t, 102, p.Leader)
+			require.Equal(t, metadata.LeaderRecovered, p.LeaderRecoveryState, "it has everything that was acknowledged")
+			q.requireConverged()
+		})
+	}
+}
+
+// A leader that hasn't taken in the log yet would describe settings as unset, and whoever manages them would set them again.
+func TestALeaderThatIsNotActiveYetDescribesNothing(t *testing.T) {
+	q := newQuorum(t, 1, 1, 2)
+	q.start(1)
+	q.elect(2, 0)
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker}}
+	require.Equal(t, kerr.NotController.Code, q.send(q.nodes[2].core, req).resp.(*kmsg.DescribeConfigsResponse).Resources[0].ErrorCode)
+	q.commit()
+	q.commit()
+	require.True(t, q.nodes[2].core.active())
+	require.Zero(t, do[*kmsg.DescribeConfigsResponse](q, q.nodes[2].core, req).Resources[0].ErrorCode)
+}
+
 func TestUncleanElectionByTopicConfig(t *testing.T) {
 	q := newQuorum(t, 1, 1)
 	c := q.start(1)

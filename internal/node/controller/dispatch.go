@@ -19,6 +19,10 @@ func (c *core) handle(r *server.Request, now time.Time) {
 		r.Reply(errorResponse(r.Body, errClusterAuthorization))
 		return
 	}
+	if _, cluster := r.Body.(*kmsg.DescribeClusterRequest); isRead(r.Body) && !cluster && c.elect() {
+		r.Reply(errorResponse(r.Body, errNotController))
+		return
+	}
 	if resp := c.read(r, who); resp != nil {
 		r.Reply(resp)
 		return
@@ -28,6 +32,12 @@ func (c *core) handle(r *server.Request, now time.Time) {
 		return
 	}
 	c.serveWrite(r, who, now)
+}
+
+// elect says whether the log has made this node the leader and has not handed over everything before its epoch: after a start
+// that may be the whole log. Whoever takes this node for the active controller must not act on what is committed so far.
+func (c *core) elect() bool {
+	return !c.active() && c.cfg.Log.LeaderAndEpoch().LeaderID == c.cfg.NodeID
 }
 
 // read answers what any controller knows, from what is committed; nil if the request isn't a read.
