@@ -5,6 +5,8 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +50,19 @@ func quick(opts []kgo.Opt) []kgo.Opt {
 	}, opts...)
 }
 
+// logged has a client write all it does to a file in E2E_CLIENT_LOGS, if that is set: what it waited for in a gap.
+func logged(t testing.TB, name string, opts []kgo.Opt) []kgo.Opt {
+	dir := os.Getenv("E2E_CLIENT_LOGS")
+	if dir == "" {
+		return opts
+	}
+	f, err := os.Create(filepath.Join(dir, name+".log"))
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	stamp := func() string { return time.Now().Format("15:04:05.000 ") }
+	return append([]kgo.Opt{kgo.WithLogger(kgo.BasicLogger(f, kgo.LogLevelDebug, stamp))}, opts...)
+}
+
 // startLoad creates topic and begins. Every part of the test has a topic of its own, so that books are closed one by one.
 func startLoad(t testing.TB, topic string) *background {
 	return startLoadAt(t, topic, 10*time.Millisecond)
@@ -78,7 +93,7 @@ func startLoadAt(t testing.TB, topic string, every time.Duration) *background {
 			}
 		})
 	}
-	produce(&b.records, topic, 500, quick(b.opts))
+	produce(&b.records, topic, 500, logged(t, topic+"-produce", quick(b.opts)))
 	produce(&b.patient.records, topic+"-patient", 100, b.opts)
 	write := func(w *load.MetadataWriter, opts []kgo.Opt) {
 		b.wg.Go(func() {
@@ -87,7 +102,7 @@ func startLoadAt(t testing.TB, topic string, every time.Duration) *background {
 			}
 		})
 	}
-	write(&b.metadata, quick(b.opts))
+	write(&b.metadata, logged(t, topic+"-metadata", quick(b.opts)))
 	write(&b.patient.metadata, b.opts)
 	b.consumer.Go(func() {
 		if err := load.Consume(reading, &b.consumed, topic, topic, b.opts...); err != nil {
@@ -161,6 +176,14 @@ func (b *background) finish(what string) gaps {
 		patientMetadata: b.patient.metadata.LongestGap(), patientProduce: b.patient.records.LongestGap(), consume: b.consumed.LongestGap(),
 	}
 	b.t.Logf("%s: gaps: metadata %s, produce %s; with default clients %s, %s; consumer %s", what, g.metadata, g.produce, g.patientMetadata, g.patientProduce, g.consume)
+	for _, l := range []struct {
+		of string
+		*load.Ledger
+	}{{"metadata", &b.metadata.Ledger}, {"produce", &b.records}} {
+		for _, gap := range l.LongGaps() {
+			b.t.Logf("gap in %s from %s: %s", l.of, gap.From.Format("15:04:05.000"), gap.Took.Round(time.Millisecond))
+		}
+	}
 	b.close(row{what: what, took: b.took, gaps: g})
 	return g
 }

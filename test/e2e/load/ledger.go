@@ -20,7 +20,20 @@ type Ledger struct {
 
 	latest  time.Time     // acknowledgement
 	longest time.Duration // without one
+	gaps    []Gap
 }
+
+// Gap is a time without an acknowledgement.
+type Gap struct {
+	From time.Time
+	Took time.Duration
+}
+
+// longGap is what is worth a look: a gap of the cluster, not of the machine's scheduler. At most mostGaps are kept.
+const (
+	longGap  = 80 * time.Millisecond
+	mostGaps = 1000
+)
 
 // sequences is a set of small integers as a bitmap: a million records cost 125 kB.
 type sequences struct {
@@ -64,21 +77,35 @@ func (l *Ledger) Acked(producer string, seq int64, now time.Time) {
 		l.acked[producer] = s
 	}
 	s.add(seq)
-	if gap := now.Sub(l.latest); !l.latest.IsZero() && gap > l.longest {
-		l.longest = gap
-	}
+	l.gapLocked(now)
 	if !l.latest.IsZero() {
 		l.latest = now
 	}
+}
+
+func (l *Ledger) gapLocked(now time.Time) {
+	if l.latest.IsZero() {
+		return
+	}
+	gap := now.Sub(l.latest)
+	l.longest = max(l.longest, gap)
+	if gap > longGap && len(l.gaps) < mostGaps {
+		l.gaps = append(l.gaps, Gap{From: l.latest, Took: gap})
+	}
+}
+
+// LongGaps are the gaps that are worth a look, in order.
+func (l *Ledger) LongGaps() []Gap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.gaps)
 }
 
 // Stop ends the clock: what is still without an acknowledgement counts as a gap up to now.
 func (l *Ledger) Stop(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if gap := now.Sub(l.latest); !l.latest.IsZero() && gap > l.longest {
-		l.longest = gap
-	}
+	l.gapLocked(now)
 	l.latest = time.Time{}
 }
 
