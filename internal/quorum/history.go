@@ -54,7 +54,7 @@ func (h *history) truncate(to Offset) {
 	for n := len(h.voters); n > 0 && h.voters[n-1].offset >= to && planted != votersUncut; n-- {
 		h.voters = h.voters[:n-1]
 	}
-	for n := len(h.versions); n > 0 && h.versions[n-1].offset >= to; n-- {
+	for n := len(h.versions); n > 0 && h.versions[n-1].offset >= to && planted != versionsUncut; n-- {
 		h.versions = h.versions[:n-1]
 	}
 }

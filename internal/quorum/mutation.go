@@ -70,6 +70,13 @@ const (
 	joinsUnasked
 	joinWaits
 
+	// The upgrade of kraft.version.
+	upgradeUntold
+	upgradeWithoutVoters
+	upgradeValidates
+	versionsUncut
+	downgradeTaken
+
 	// Formation.
 	blankRemembers
 	blankKeepsName

@@ -142,6 +142,17 @@ var mutants = [mutations]Mutant{
 	joinWaits: {"join-waits", "AddRaftVoter v1 flag",
 		"A controller that joins by itself waits for the commit, which may need its own fetch."},
 
+	upgradeUntold: {"upgrade-untold", "upgrade of kraft.version",
+		"Static voters become records before each has told its directory id."},
+	upgradeWithoutVoters: {"upgrade-without-voters", "upgrade of kraft.version",
+		"kraft.version 1 goes into the log without the voters."},
+	upgradeValidates: {"upgrade-validates", "UpdateFeatures' validateOnly",
+		"Who asks whether kraft.version could be upgraded upgrades it."},
+	versionsUncut: {"versions-uncut", "upgrade of kraft.version",
+		"A truncation does not bring the level before back."},
+	downgradeTaken: {"downgrade-taken", "upgrade of kraft.version",
+		"A lower kraft.version is taken."},
+
 	blankRemembers: {"blank-remembers", "formation and amnesia",
 		"A blank voter writes the epoch it hears of, and after a restart looks like one that has voted."},
 	blankKeepsName: {"blank-keeps-name", "formation and amnesia",

@@ -27,10 +27,14 @@ func (VersionUpgraded) effect() {}
 func (q *Quorum) upgradeVersion(ev UpgradeVersion) {
 	code, text := q.upgradeRefused(ev)
 	changed := code == NoError && ev.Level != q.history.kraftVersion()
-	if changed && !ev.ValidateOnly {
+	if changed && (!ev.ValidateOnly || planted == upgradeValidates) {
 		q.note(NoteInfo, "upgrading kraft.version from %d to %d with voters %s", q.history.kraftVersion(), ev.Level, q.leader.told)
 		level, set := ev.Level, q.leader.told
-		q.proposeControl(ControlRecord{KRaftVersion: &level}, ControlRecord{Voters: &set})
+		records := []ControlRecord{{KRaftVersion: &level}, {Voters: &set}}
+		if planted == upgradeWithoutVoters {
+			records = records[:1]
+		}
+		q.proposeControl(records...)
 	}
 	q.out.emit(VersionUpgraded{ev.Token, code, text, changed})
 }
@@ -42,15 +46,16 @@ func (q *Quorum) upgradeRefused(ev UpgradeVersion) (ErrorCode, string) {
 		return NotLeaderOrFollower, "the leader has changed"
 	case ev.Level == level:
 		return NoError, ""
-	case ev.Level < level:
+	case ev.Level < level && planted != downgradeTaken:
 		return InvalidUpdateVersion, fmt.Sprintf("kraft.version %d is in force and can't go back to %d", level, ev.Level)
 	case q.leader.proposed != nil:
 		return InvalidUpdateVersion, "another change of kraft.version or of the voters is under way"
-	case level > 0:
+	case level > 0 && planted != downgradeTaken:
 		return InvalidUpdateVersion, fmt.Sprintf("kraft.version %d is not known", ev.Level)
 	}
 	for _, v := range q.leader.told.Voters() {
 		switch {
+		case planted == upgradeUntold:
 		case v.Key.DirectoryID.IsZero():
 			return InvalidUpdateVersion, fmt.Sprintf("voter %d has not told this leader its directory id and versions yet: it must run, and support kraft.version", v.Key.ID)
 		case !v.Supported.Contains(ev.Level):

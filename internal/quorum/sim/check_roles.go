@@ -70,6 +70,7 @@ func (c *checker) roles(n *node, ev quorum.Event, before quorum.Status, fx quoru
 	}
 	c.epochBorn(n, ev, before, after)
 	c.highWatermarkKept(n, before, after)
+	c.levelKept(n, before, after)
 	c.campaigner(n, after)
 	c.lateAnswer(n, ev, before, after)
 	c.voteRefused(n, ev, before, after, fx)

@@ -67,7 +67,7 @@ func transferred(fx quorum.Effects) bool {
 // know no pre-votes prove nothing, nor do sets of voters that differ.
 func (c *checker) mayCampaign(n *node, before quorum.Status) {
 	w := c.w
-	if w.s.oldPeers > 0 || w.s.changes {
+	if w.s.oldPeers > 0 || w.s.changes || w.s.upgrade {
 		return
 	}
 	l := w.leader()
@@ -91,7 +91,7 @@ func (c *checker) mayCampaign(n *node, before quorum.Status) {
 
 // mayResign: a leader whose majority fetched lately has no reason to.
 func (c *checker) mayResign(n *node, before quorum.Status) {
-	if c.w.s.changes {
+	if c.w.s.changes || c.w.s.upgrade {
 		return
 	}
 	lately := 0

@@ -16,6 +16,7 @@ func (n *node) step(ev quorum.Event) {
 		w.traceStep(n, ev, before, fx)
 	}
 	life, after := n.incarnation, n.q.Status()
+	w.check.validated(n, ev, fx)
 	for _, e := range fx {
 		if a, ok := e.(quorum.Append); ok {
 			w.check.records(n, before, a)
@@ -94,6 +95,8 @@ func (n *node) carryOut(e quorum.Effect) {
 		n.append(e)
 	case quorum.ReadReady:
 		w.check.readReady(n, e)
+	case quorum.VersionUpgraded:
+		w.check.upgraded(n, e)
 	case quorum.ReadFailed:
 		delete(w.check.reads, e.Token)
 	case quorum.ProposeControl:

@@ -30,6 +30,7 @@ func (w *world) plan() {
 	w.planFault()
 	w.planDescribe()
 	w.planChange()
+	w.planUpgrade()
 	w.planMove()
 	w.planDisk()
 	w.planRead()

@@ -56,6 +56,7 @@ func RunOn(seed uint64, disk Disk, trace bool) (res Result) {
 	w.healAll()
 	w.runUntil(w.now+healBound, w.converged())
 	w.requireConverged()
+	w.requireUpgraded()
 	w.requireVotingLeader()
 	w.requireTold()
 	w.requireLinearizable()

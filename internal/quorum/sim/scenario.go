@@ -15,6 +15,7 @@ type scenario struct {
 	moves             bool    // addresses change
 	astray            float64 // chance that a route leads to somebody else, where none moves
 	kraftVersion      int16
+	upgrade           bool // to kraft.version 1
 	formationSafe     bool
 	wipes             int // nodes whose disk may be lost
 	drop, repeat      float64
@@ -90,6 +91,9 @@ func newScenario(rng *rand.Rand) scenario {
 	s.requests = pick(2*time.Second, 2*time.Second, 5*time.Second)
 	s.pauses = rng.IntN(3) == 0
 	s.astray = rate(0, 0.5, 1)
+	if s.kraftVersion == 0 && rng.IntN(3) > 0 {
+		s.upgrade, s.spares = true, rng.IntN(8-s.voters) // with spares the voters change afterwards
+	}
 	return s
 }
 
@@ -97,6 +101,6 @@ func newScenario(rng *rand.Rand) scenario {
 func (s scenario) controllers() int { return s.voters + s.spares }
 
 func (s scenario) String() string {
-	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v moves=%v astray=%g observers=%d kraft.version=%d formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g stray=%g fsync=%s faults=%s every %s write=%s refuse=%g requests=%s pauses=%v churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v real=%v segment=%d/%dms diskFaults=%s",
-		s.voters, s.spares, s.changes, s.autoJoin, s.moves, s.astray, s.observers, s.kraftVersion, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.stray, s.fsync, s.faults, s.between, s.write, s.refuse, s.requests, s.pauses, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift, s.real, s.segment, s.segmentMs, s.diskFaults)
+	return fmt.Sprintf("voters=%d spares=%d changes=%v autoJoin=%v moves=%v astray=%g observers=%d kraft.version=%d upgrade=%v formationSafe=%v wipes=%d drop=%g repeat=%g latency=%s slow=%g stray=%g fsync=%s faults=%s every %s write=%s refuse=%g requests=%s pauses=%v churn=%g strike=%d snapshot=%s clean=%g chunk=%d oldPeers=%g drift=%v real=%v segment=%d/%dms diskFaults=%s",
+		s.voters, s.spares, s.changes, s.autoJoin, s.moves, s.astray, s.observers, s.kraftVersion, s.upgrade, s.formationSafe, s.wipes, s.drop, s.repeat, s.latency, s.slow, s.stray, s.fsync, s.faults, s.between, s.write, s.refuse, s.requests, s.pauses, s.churn, s.strike, s.snapshot, s.clean, s.chunk, s.oldPeers, s.drift, s.real, s.segment, s.segmentMs, s.diskFaults)
 }

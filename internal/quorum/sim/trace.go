@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/kraft-dev/kraft-operator/internal/quorum"
 )
@@ -39,10 +40,27 @@ func describeEffect(e quorum.Effect) string {
 		return fmt.Sprintf("reply #%d %s", e.ReplyTo, describeMessage(e.Message))
 	case quorum.WriteSnapshot:
 		return fmt.Sprintf("write %d bytes of snapshot %s from %d", len(e.Data), e.ID, e.Position)
+	case quorum.ProposeControl:
+		return fmt.Sprintf("propose %s in epoch %d", describeControl(e.Records), e.Epoch)
 	case quorum.Append:
 		return fmt.Sprintf("append [%d,%d) epoch %d", e.Base, e.End, e.Epoch)
 	}
 	return fmt.Sprintf("%T%+v", e, e)
+}
+
+func describeControl(records []quorum.ControlRecord) string {
+	var parts []string
+	for _, r := range records {
+		switch {
+		case r.LeaderChange != nil:
+			parts = append(parts, fmt.Sprintf("leader %d", r.LeaderChange.LeaderID))
+		case r.KRaftVersion != nil:
+			parts = append(parts, fmt.Sprintf("kraft.version %d", *r.KRaftVersion))
+		case r.Voters != nil:
+			parts = append(parts, fmt.Sprintf("voters %s", r.Voters))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func describeMessage(m quorum.Message) string {

@@ -11,11 +11,15 @@ import (
 // or ask for what can't be. He looks before he asks, as a careful operator does: never is the majority of a set left to
 // disks that are gone.
 func (w *world) planChange() {
-	if !w.s.changes {
+	if !w.s.changes && !w.s.upgrade {
 		return
 	}
 	w.after(w.between(0, 2*w.s.between), func() {
 		if w.healed {
+			return
+		}
+		if !w.mayChange() {
+			w.planChange()
 			return
 		}
 		if leader := w.leader(); leader != nil && leader.frozenUntil <= w.now && !w.chance(0.1) {
@@ -173,6 +177,7 @@ func (c *checker) noteVoters(n *node, prev, id batchID) {
 		}
 	}
 	c.oneChange(n, before, after)
+	c.levels(n, id, before, after)
 	c.sets[id] = after
 }
 
@@ -201,7 +206,7 @@ func (c *checker) committedVoters() quorum.VoterSet {
 
 // requireVotingLeader: a leader that was voted out has handed over, soon.
 func (w *world) requireVotingLeader() {
-	if !w.s.changes {
+	if !w.mayChange() {
 		return
 	}
 	w.runUntil(w.now+2*time.Second, nil)
