@@ -23,8 +23,8 @@ import (
 // controlledShutdown bounds moving leaderships away. A pod has terminationGracePeriodSeconds, which is longer.
 const controlledShutdown = 20 * time.Second
 
-// noControllerPatience is how long a broker that leaves waits while no active controller is known: where a whole cluster
-// is stopped, there is nobody left to move leaderships to.
+// noControllerPatience is how long a broker that leaves waits while no active controller is known, or the one that is known
+// doesn't answer: where a whole cluster is stopped, there is nobody left to move leaderships to.
 const noControllerPatience = 3 * time.Second
 
 // brokerRole is the broker with its loader and its listeners.
@@ -147,7 +147,8 @@ func (r *brokerRole) giveUpWithoutController(ctx context.Context, giveUp func())
 			return
 		case <-tick.C:
 		}
-		if lost += 100 * time.Millisecond; r.n.raft.LeaderAndEpoch().LeaderID >= 0 {
+		lost += 100 * time.Millisecond
+		if inTouch(r.n.raft.Now(), r.n.raft.Status(), ms(r.n.cfg.Int64(config.QuorumFetchTimeoutMs))/2) == nil {
 			lost = 0
 		}
 	}

@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -112,6 +114,23 @@ func restart(t *testing.T, c *cluster.Cluster, n *cluster.Node) time.Duration {
 	require.Zero(t, failed, "metadata write: %v", first)
 	t.Logf("node %d left in %s, longest gap in metadata writes %s", n.ID, stopped, writes.LongestGap())
 	return writes.LongestGap()
+}
+
+// TestBrokersLeaveAfterTheControllers stops a whole cluster in the wrong order, as a deletion of everything does: nobody is left to
+// take leaderships over, and brokers don't wait as long as if somebody were.
+func TestBrokersLeaveAfterTheControllers(t *testing.T) {
+	t.Parallel()
+	c := cluster.Start(t, cluster.Spec{Controllers: 1, Brokers: 2, Processes: true})
+	create(t, c, "t", 2, 2)
+	c.Controllers[0].Kill()
+	var stopping sync.WaitGroup
+	for _, b := range c.Brokers {
+		stopping.Go(func() {
+			assert.NoError(t, b.Stop(), b.Log())
+			assert.Contains(t, b.Log(), "No active controller to hand leaderships to")
+		})
+	}
+	stopping.Wait()
 }
 
 // TestLeadershipMovesWithoutRecords restarts brokers while nobody produces, so that leader epochs come and go without a record, and expects every
