@@ -160,7 +160,7 @@ func losable(t testing.TB) map[string]int {
 
 func nodeReady(t testing.TB, node string) bool {
 	t.Helper()
-	return kubectl(t, "get", "node", node, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`) == "True"
+	return fieldOf(t, "/api/v1/nodes/"+node, `{.status.conditions[?(@.type=="Ready")].status}`) == "True"
 }
 
 // metric reads one figure of a pod's metrics.

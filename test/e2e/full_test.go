@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -221,7 +222,13 @@ func dynamicSetting(t *testing.T, _ *background) {
 }
 
 func rollTwentyTimes(t *testing.T, b *background) {
-	for i := range 20 {
+	rolls := 20
+	if s := os.Getenv("E2E_ROLLS"); s != "" { // fewer, by hand
+		n, err := strconv.Atoi(s)
+		require.NoError(t, err)
+		rolls = n
+	}
+	for i := range rolls {
 		began := time.Now()
 		rolled(t, func() { restartAll(t) }, false)
 		t.Logf("roll %d took %s; longest gaps so far: metadata %s, produce %s", i+1, time.Since(began).Round(100*time.Millisecond), b.metadata.LongestGap(), b.records.LongestGap())

@@ -68,18 +68,18 @@ func localkube(t testing.TB, args ...string) string {
 // field reads one field of the cluster by jsonpath.
 func field(t testing.TB, path string) string {
 	t.Helper()
-	return k(t, "get", "kraftcluster", cluster, "-o", "jsonpath="+path)
+	return fieldOf(t, clusters+cluster, path)
 }
 
 func condition(t testing.TB, name, kind string) string {
 	t.Helper()
-	return k(t, "get", "kraftcluster", name, "-o", `jsonpath={.status.conditions[?(@.type=="`+kind+`")].status}`)
+	return fieldOf(t, clusters+name, `{.status.conditions[?(@.type=="`+kind+`")].status}`)
 }
 
 // ready: what the operator says is about the newest spec, and it is True.
 func ready(t testing.TB, name string) bool {
 	t.Helper()
-	s := strings.Fields(k(t, "get", "kraftcluster", name, "-o", `jsonpath={.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}`))
+	s := strings.Fields(fieldOf(t, clusters+name, `{.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}`))
 	return len(s) == 3 && s[0] == s[1] && s[2] == "True"
 }
 
@@ -131,7 +131,7 @@ func pods(t testing.TB) map[string]pod {
 			}
 		}
 	}
-	require.NoError(t, json.Unmarshal([]byte(k(t, "get", "pods", "-l", "kraft.dev/cluster="+cluster, "-o", "json")), &list))
+	require.NoError(t, json.Unmarshal(get(t, "/api/v1/namespaces/"+namespace+"/pods?labelSelector=kraft.dev/cluster="+cluster), &list))
 	out := map[string]pod{}
 	for _, p := range list.Items {
 		e := pod{Name: p.Metadata.Name, UID: p.Metadata.UID, Node: p.Spec.NodeName, NodeID: p.Metadata.Labels["kraft.dev/node-id"], Pool: p.Metadata.Labels["kraft.dev/pool"]}
