@@ -108,7 +108,12 @@ func (r *Reconciler) mindBrokers(ctx context.Context, s *scope) (ctrl.Result, er
 	if err := r.lookAgain(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
-	if s.brokers = next(); s.brokers.Do != decided.Do || s.brokers.Node.ID != decided.Node.ID {
+	s.brokers = next()
+	switch {
+	case s.brokers.Do == plan.BrokersHeld: // it holds replicas by now: that is said at once, or the spec would pass for carried out
+		r.holdBrokers(s)
+		return ctrl.Result{}, nil
+	case s.brokers.Do != decided.Do || s.brokers.Node.ID != decided.Node.ID:
 		return ctrl.Result{RequeueAfter: soon}, nil // it isn't so any more
 	}
 	return r.moveBroker(ctx, s)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/internal/config"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
+	"github.com/kraft-dev/kraft-operator/test/ports"
 )
 
 // Spec says what runs. Controllers have ids from 0, brokers from 1000, as the operator gives them.
@@ -53,7 +53,7 @@ type Cluster struct {
 }
 
 // readyWithin bounds every wait for a node; on two busy cores a start takes a second or two.
-const readyWithin = 60 * time.Second
+const readyWithin = 2 * time.Minute
 
 // Start makes a cluster and waits until every node is ready.
 func Start(t T, spec Spec) *Cluster {
@@ -74,10 +74,11 @@ func New(t T, spec Spec) *Cluster {
 	if spec.Processes {
 		c.binary = Binary(t)
 	}
-	ports := freePorts(t, 3*(spec.Controllers+spec.Brokers))
+	free, err := ports.Take(3 * (spec.Controllers + spec.Brokers))
+	require.NoError(t, err)
 	take := func() int {
-		p := ports[0]
-		ports = ports[1:]
+		p := free[0]
+		free = free[1:]
 		return p
 	}
 	combined := spec.Brokers == 0
@@ -180,26 +181,9 @@ func (c *Cluster) Logs() string {
 	return b.String()
 }
 
-// freePorts asks the system for ports that nobody has now.
-func freePorts(t T, n int) []int {
-	t.Helper()
-	var out []int
-	var open []net.Listener
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		open = append(open, l)
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
-	}
-	for _, l := range open {
-		l.Close()
-	}
-	return out
-}
-
 // get asks a node's HTTP listener.
 func get(url string) (int, string, error) {
-	cl := http.Client{Timeout: 2 * time.Second}
+	cl := http.Client{Timeout: 15 * time.Second}
 	resp, err := cl.Get(url)
 	if err != nil {
 		return 0, "", err

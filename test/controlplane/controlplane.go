@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -21,6 +22,9 @@ import (
 )
 
 const assetsVariable = "KUBEBUILDER_ASSETS"
+
+// patience is how long is waited for etcd or the API server to start or to stop, and for the kinds to be served.
+const patience = 3 * time.Minute
 
 // controllers are those of the kube-controller-manager that a KRaftCluster rests on. Claims are bound and endpoints followed
 // by whoever plays the kubelet: real endpoint controllers refuse loopback addresses.
@@ -47,7 +51,11 @@ func Start() (*ControlPlane, error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(p.Scheme), v1alpha1.AddToScheme(p.Scheme)); err != nil {
 		return p, err
 	}
-	p.env = &envtest.Environment{CRDDirectoryPaths: []string{CRDs()}, ErrorIfCRDPathMissing: true}
+	p.env = &envtest.Environment{
+		CRDDirectoryPaths: []string{CRDs()}, ErrorIfCRDPathMissing: true,
+		ControlPlaneStartTimeout: patience, ControlPlaneStopTimeout: patience, // 20 s are too few beside other packages' tests
+	}
+	p.env.CRDInstallOptions.MaxTime = patience
 	p.env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16") // a /24 is full before the end
 	var err error
 	if p.Config, err = p.env.Start(); err != nil {

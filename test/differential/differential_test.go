@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,13 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kraft-dev/kraft-operator/test/engine"
+	"github.com/kraft-dev/kraft-operator/test/ports"
 )
 
 const (
 	replicas = 3
 	clients  = 4
 	commands = 60 // of each client
-	patience = 60 * time.Second
+	patience = 3 * time.Minute
 )
 
 // fast: the quorums of this test share the machine with other tests, so these are not as short as loopback would bear.
@@ -85,11 +85,10 @@ func newQuorum(t *testing.T, kind string, seed uint64) *quorum {
 	q := &quorum{t: t, replicas: make([]engine.Replica, replicas), stores: make([]*store, replicas)}
 	var dirs []string
 	var memory []engine.Stores
+	free, err := ports.Take(replicas)
+	require.NoError(t, err)
 	for i := range replicas {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		q.members = append(q.members, engine.Member{ID: i, Addr: l.Addr().String(), Voter: true})
-		require.NoError(t, l.Close())
+		q.members = append(q.members, engine.Member{ID: i, Addr: fmt.Sprintf("127.0.0.1:%d", free[i]), Voter: true})
 		dirs, memory = append(dirs, t.TempDir()), append(memory, engine.MemoryStores())
 	}
 	q.start = func(i int, m engine.Machine) (engine.Replica, error) {
@@ -149,6 +148,26 @@ func wait(t *testing.T, what string, cond func() bool) {
 	require.Eventually(t, cond, patience, 2*time.Millisecond, what)
 }
 
+// apply asks one replica, no longer than ctx. hashicorp/raft forgets requests that it hasn't looked at when it is shut down:
+// their callers would wait for ever.
+func apply(ctx context.Context, r engine.Replica, record []byte) ([]byte, error) {
+	type result struct {
+		answer []byte
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() { // not waited for: it may never end
+		answer, err := r.Apply(ctx, record)
+		done <- result{answer, err}
+	}()
+	select {
+	case got := <-done:
+		return got.answer, got.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // ask repeats a command until it is answered, whoever leads.
 func (q *quorum) ask(ctx context.Context, cmd command) (string, error) {
 	record, err := json.Marshal(cmd)
@@ -159,8 +178,8 @@ func (q *quorum) ask(ctx context.Context, cmd command) (string, error) {
 	defer tick.Stop()
 	for {
 		if _, r := q.leader(); r != nil {
-			attempt, cancel := context.WithTimeout(ctx, time.Second)
-			answer, err := r.Apply(attempt, record)
+			attempt, cancel := context.WithTimeout(ctx, 3*time.Second)
+			answer, err := apply(attempt, r, record)
 			cancel()
 			if err == nil {
 				return string(answer), nil

@@ -114,13 +114,28 @@ func (p *push) Apply(_ context.Context, record []byte) ([]byte, error) {
 // Leads implements Replica.
 func (p *push) Leads() bool { return p.raft.State() == raft.Leader }
 
+// stopWithin bounds the wait for a replica to stop. hashicorp/raft 1.8.0 may wait for ever: a leader that steps down while its
+// pipeline to a follower is full sends on to a decoder that has ended.
+const stopWithin = 10 * time.Second
+
+func (p *push) shutdown() error {
+	done := make(chan error, 1)
+	go func() { done <- p.raft.Shutdown().Error() }() // not waited for: it may never end
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(stopWithin):
+		return fmt.Errorf("hashicorp/raft hasn't ended %s after it was told to", stopWithin)
+	}
+}
+
 // Stop implements Replica.
 func (p *push) Stop(graceful bool) error {
 	var err error
 	if graceful && p.Leads() {
 		err = p.raft.LeadershipTransfer().Error()
 	}
-	err = errors.Join(err, p.raft.Shutdown().Error(), p.transport.Close())
+	err = errors.Join(err, p.shutdown(), p.transport.Close())
 	if p.stores.Close != nil {
 		err = errors.Join(err, p.stores.Close())
 	}

@@ -27,25 +27,30 @@ func TestBrokersOfAZoneRestartTogether(t *testing.T) {
 	w.apply(strings.Replace(strings.Replace(base, "brokers: {replicas: 3", "brokers: {replicas: 6", 1), "spec:", "spec:\n  rolling: {maxUnavailable: 100%}", 1))
 	w.await("demo", "Ready", is("Ready", "True"))
 	w.takeStarted()
+	statuses := w.statuses("demo")
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) {
 		c.Spec.Brokers.Template.Annotations = map[string]string{"example.com/restart": "1"}
 	})
-	seen := map[string]bool{}
 	w.await("demo", "Ready after the roll", func(c *v1alpha1.KRaftCluster) bool {
-		if d := c.Status.Doing; d != nil && len(d.Batch) > 0 {
-			seen[d.What] = true
-			for _, p := range d.Batch {
-				require.NotEmpty(t, p.PodUID)
-				require.Contains(t, d.Reason, "metadata.annotations.example.com/restart")
-			}
-		}
 		return is("Ready", "True")(c) && c.Status.Pools[1].Updated == 6
 	})
 	order := w.takeStarted()
 	require.Equal(t, "demo-broker-1000@kraft:1", order[0])
 	require.Len(t, order, 6, "each once")
 	require.LessOrEqual(t, w.mostDown(), 2, "a zone has two; whether both are down at a time is the kubelet's")
-	require.True(t, seen["restart brokers 1001, 1004"] && seen["restart brokers 1002, 1005"], "%v", seen)
+	seen := map[string]bool{}
+	w.until("both batches are seen in status", func() bool {
+		for _, c := range statuses() {
+			if d := c.Status.Doing; d != nil && len(d.Batch) > 0 {
+				seen[d.What] = true
+				for _, p := range d.Batch {
+					require.NotEmpty(t, p.PodUID)
+					require.Contains(t, d.Reason, "metadata.annotations.example.com/restart")
+				}
+			}
+		}
+		return seen["restart brokers 1001, 1004"] && seen["restart brokers 1002, 1005"]
+	})
 	w.awaitEvent("Restarting", "example.com/restart")
 
 	w.until("the budget is open again", func() bool { // by the pass after the one that said Ready

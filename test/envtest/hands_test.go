@@ -1,6 +1,7 @@
 package envtest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,7 +69,8 @@ func TestANamespaceThatGoesIsSurvived(t *testing.T) {
 	svc := &corev1.Service{}
 	require.NoError(t, kube.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "demo-bootstrap"}, svc))
 	require.NoError(t, kube.Delete(t.Context(), svc))
-	c := w.await("demo", "an error that says why", is("Ready", "False"))
-	require.Contains(t, condition(c, "Ready").Message, "being terminated")
+	w.await("demo", "an error that says why", func(c *v1alpha1.KRaftCluster) bool {
+		return is("Ready", "False")(c) && strings.Contains(condition(c, "Ready").Message, "being terminated")
+	})
 	require.Len(t, w.claims(), 6)
 }

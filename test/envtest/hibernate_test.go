@@ -72,6 +72,7 @@ func TestAClusterHibernatesAndWakes(t *testing.T) {
 	was := w.await("demo", "Ready", is("Ready", "True"))
 	claims, addresses := w.claims(), w.serviceAddresses()
 	before := w.sets()
+	w.keepStopped(true)
 	w.hibernate(true)
 	c := w.await("demo", "says what it stops", func(c *v1alpha1.KRaftCluster) bool {
 		return is("Ready", "False")(c) && c.Status.Doing != nil
@@ -80,6 +81,7 @@ func TestAClusterHibernatesAndWakes(t *testing.T) {
 	require.Equal(t, "spec.hibernated", c.Status.Doing.Reason)
 	require.Equal(t, "Hibernating", condition(c, "Ready").Reason)
 	require.Equal(t, metav1.ConditionTrue, condition(c, "Reconciling").Status)
+	w.keepStopped(false)
 
 	c = w.await("demo", "Hibernated", hibernated)
 	requireStopOrder(t, w.takeStopped(), []string{"broker-1000", "broker-1001", "broker-1002"},

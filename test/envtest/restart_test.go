@@ -1,6 +1,7 @@
 package envtest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,10 +41,9 @@ func TestAPodIsRestartedByAnAnnotation(t *testing.T) {
 	w.takeStarted()
 	w.hold(1001, true)
 	w.annotate(w.pod("demo-broker-1001-0"), "kraft.dev/restart", "true")
-	c := w.await("demo", "the restart waits", func(c *v1alpha1.KRaftCluster) bool {
-		return c.Status.Doing != nil && c.Status.Doing.WaitsFor != ""
+	w.await("demo", "the restart waits", func(c *v1alpha1.KRaftCluster) bool {
+		return c.Status.Doing != nil && strings.Contains(c.Status.Doing.WaitsFor, "demo-broker-1001 can't be spared")
 	})
-	require.Contains(t, c.Status.Doing.WaitsFor, "demo-broker-1001 can't be spared")
 	require.Empty(t, w.takeStarted())
 	w.hold(1001, false)
 	w.await("demo", "Ready after the restart", func(c *v1alpha1.KRaftCluster) bool {
@@ -53,8 +53,9 @@ func TestAPodIsRestartedByAnAnnotation(t *testing.T) {
 	w.awaitEvent("Restarting", "annotation kraft.dev/restart")
 
 	// Of several, the active controller is the last controller.
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Paused = true })
+	w.await("demo", "paused", func(c *v1alpha1.KRaftCluster) bool { return condition(c, "Reconciling").Reason == "Paused" })
 	for _, name := range []string{"demo-broker-1000-0", "demo-controller-1-0", "demo-controller-2-0"} {
-		w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Paused = true })
 		w.annotate(w.pod(name), "kraft.dev/restart", "true")
 	}
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Paused = false })

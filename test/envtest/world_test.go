@@ -23,6 +23,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -59,6 +60,7 @@ type world struct {
 	downMax int // most pods of this world that were down at once after all had been up
 	wasUp   bool
 
+	dead         []types.UID       // clusters that were deleted: what they own goes, also what is made late
 	keep         bool              // pods outlive their StatefulSet's replicas, for now
 	stopped      []string          // pods that ended with their StatefulSet's replicas, in that order
 	dynamic      map[string]string // the cluster's dynamic defaults
@@ -111,13 +113,45 @@ func startWorld(t *testing.T, ns string, api *rest.Config) *world {
 	go func() {
 		defer done.Done()
 		_ = wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-			if err := w.turn(ctx); err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			if err := w.turn(ctx); err != nil && ctx.Err() == nil && !passing(err) {
 				t.Errorf("world: %v", err)
 			}
 			return false, nil
 		})
 	}()
 	return w
+}
+
+// passing tells whether an error is of a kind that the next turn doesn't meet again: others write too.
+func passing(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || unanswered(err)
+}
+
+// unanswered tells whether an error is no word of the API on what was asked: its machine may be busy.
+func unanswered(err error) bool {
+	switch apierrors.ReasonForError(err) {
+	case metav1.StatusReasonUnknown, metav1.StatusReasonTimeout, metav1.StatusReasonServerTimeout, metav1.StatusReasonTooManyRequests, metav1.StatusReasonInternalError:
+		return err != nil
+	}
+	return false
+}
+
+// read repeats a question to the API until there is an answer.
+func (w *world) read(ask func(context.Context) error) {
+	w.t.Helper()
+	var err error
+	for range 5 {
+		if err = ask(w.t.Context()); !unanswered(err) {
+			break
+		}
+	}
+	require.NoError(w.t, err)
+}
+
+// list lists what is in the world's namespace.
+func (w *world) list(list client.ObjectList) {
+	w.t.Helper()
+	w.read(func(ctx context.Context) error { return kube.List(ctx, list, client.InNamespace(w.ns)) })
 }
 
 func (w *world) manager(api *rest.Config) ctrl.Manager {
@@ -141,6 +175,9 @@ func (w *world) manager(api *rest.Config) ctrl.Manager {
 func (w *world) turn(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.collectGarbage(ctx); err != nil {
+		return err
+	}
 	var sets appsv1.StatefulSetList
 	if err := kube.List(ctx, &sets, client.InNamespace(w.ns)); err != nil {
 		return err
@@ -445,7 +482,9 @@ func (w *world) apply(text string) *v1alpha1.KRaftCluster {
 func (w *world) get(name string) *v1alpha1.KRaftCluster {
 	w.t.Helper()
 	c := &v1alpha1.KRaftCluster{}
-	require.NoError(w.t, kube.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, c))
+	w.read(func(ctx context.Context) error {
+		return kube.Get(ctx, client.ObjectKey{Namespace: w.ns, Name: name}, c)
+	})
 	return c
 }
 
@@ -469,6 +508,35 @@ func (w *world) await(name, what string, ok func(*v1alpha1.KRaftCluster) bool) *
 		require.FailNow(w.t, "waited in vain until "+what, "%+v", c.Status)
 	}
 	return c
+}
+
+// statuses follows the cluster from now on. What it returns lists every version so far: what stands for a moment only is
+// in it too, however slow the test is.
+func (w *world) statuses(name string) func() []v1alpha1.KRaftCluster {
+	w.t.Helper()
+	watcher, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
+	require.NoError(w.t, err)
+	events, err := watcher.Watch(w.t.Context(), &v1alpha1.KRaftClusterList{}, client.InNamespace(w.ns),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: w.get(name).ResourceVersion}})
+	require.NoError(w.t, err)
+	var mu sync.Mutex
+	var seen []v1alpha1.KRaftCluster // guarded by mu
+	var done sync.WaitGroup
+	done.Go(func() {
+		for e := range events.ResultChan() {
+			if c, ok := e.Object.(*v1alpha1.KRaftCluster); ok && c.Name == name {
+				mu.Lock()
+				seen = append(seen, *c)
+				mu.Unlock()
+			}
+		}
+	})
+	w.t.Cleanup(func() { events.Stop(); done.Wait() })
+	return func() []v1alpha1.KRaftCluster {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(seen)
+	}
 }
 
 // until waits for what no status tells: an object that a pass after the one that wrote the status puts right.
@@ -503,7 +571,7 @@ func condition(c *v1alpha1.KRaftCluster, kind string) metav1.Condition {
 func (w *world) sets() map[string]appsv1.StatefulSet {
 	w.t.Helper()
 	var list appsv1.StatefulSetList
-	require.NoError(w.t, kube.List(w.t.Context(), &list, client.InNamespace(w.ns)))
+	w.list(&list)
 	out := map[string]appsv1.StatefulSet{}
 	for _, s := range list.Items {
 		out[s.Name] = s
@@ -514,7 +582,7 @@ func (w *world) sets() map[string]appsv1.StatefulSet {
 func (w *world) podUIDs() map[string]string {
 	w.t.Helper()
 	var list corev1.PodList
-	require.NoError(w.t, kube.List(w.t.Context(), &list, client.InNamespace(w.ns)))
+	w.list(&list)
 	out := map[string]string{}
 	for _, p := range list.Items {
 		out[p.Name] = string(p.UID)
@@ -525,6 +593,6 @@ func (w *world) podUIDs() map[string]string {
 func (w *world) claims() []corev1.PersistentVolumeClaim {
 	w.t.Helper()
 	var list corev1.PersistentVolumeClaimList
-	require.NoError(w.t, kube.List(w.t.Context(), &list, client.InNamespace(w.ns)))
+	w.list(&list)
 	return list.Items
 }

@@ -3,7 +3,6 @@ package node_test
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/kraft-dev/kraft-operator/test/cluster"
 	"github.com/kraft-dev/kraft-operator/test/e2e/load"
+	"github.com/kraft-dev/kraft-operator/test/ports"
 )
 
 // TestTheFilesOfTheDocumentation runs the three files of docs/without-kubernetes.md, with other ports and directories, and the commands
@@ -28,19 +28,15 @@ func TestTheFilesOfTheDocumentation(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	page = bytes.ReplaceAll(page, []byte("/var/lib/kraftd"), []byte(dir))
-	ports, held := map[string]string{}, []net.Listener{}
+	addrs := map[string]string{}
 	page = regexp.MustCompile(`127\.0\.0\.1:(9\d\d\d)`).ReplaceAllFunc(page, func(addr []byte) []byte {
-		if ports[string(addr)] == "" {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+		if addrs[string(addr)] == "" {
+			free, err := ports.Take(1)
 			require.NoError(t, err)
-			held = append(held, l)
-			ports[string(addr)] = l.Addr().String()
+			addrs[string(addr)] = fmt.Sprintf("127.0.0.1:%d", free[0])
 		}
-		return []byte(ports[string(addr)])
+		return []byte(addrs[string(addr)])
 	})
-	for _, l := range held {
-		require.NoError(t, l.Close())
-	}
 	files := regexp.MustCompile("`(node-\\d\\.properties)`:\n\n```properties\n((?s:.*?))```").FindAllSubmatch(page, -1)
 	require.Len(t, files, 3)
 	kraftd := cluster.Binary(t)
@@ -67,7 +63,7 @@ func TestTheFilesOfTheDocumentation(t *testing.T) {
 	})
 	eventually(t, "all three are ready", func() bool {
 		for _, port := range []string{"9090", "9190", "9290"} {
-			resp, err := http.Get(fmt.Sprintf("http://%s/readyz", ports["127.0.0.1:"+port]))
+			resp, err := http.Get(fmt.Sprintf("http://%s/readyz", addrs["127.0.0.1:"+port]))
 			if err != nil {
 				return false
 			}
@@ -85,7 +81,7 @@ func TestTheFilesOfTheDocumentation(t *testing.T) {
 		require.NoError(t, err, "kraftd %s\n%s", c[1], out)
 	}
 	ctx := bounded(t, patience)
-	seeds := kgo.SeedBrokers(ports["127.0.0.1:9192"], ports["127.0.0.1:9292"])
+	seeds := kgo.SeedBrokers(addrs["127.0.0.1:9192"], addrs["127.0.0.1:9292"])
 	n := 0
 	require.NoError(t, load.ReadBack(ctx, "orders", func([]byte) { n++ }, seeds))
 	require.Equal(t, 1000, n)

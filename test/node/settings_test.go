@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,7 +27,7 @@ func TestRunningNodesTakeDynamicDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "2", got["min.insync.replicas"])
 	require.Equal(t, "60000", got["log.retention.ms"])
-	c.Eventually("the brokers know", 10*time.Second, func() bool { return minISR() == 2 })
+	c.Eventually("the brokers know", patience, func() bool { return minISR() == 2 })
 	require.NoError(t, client.AlterDynamicDefaults(t.Context(), leader, nil, []string{"log.retention.ms"}))
 	got, err = client.DynamicDefaults(t.Context(), leader)
 	require.NoError(t, err)

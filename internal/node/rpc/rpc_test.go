@@ -320,7 +320,14 @@ func TestErrorsTellApart(t *testing.T) {
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			c := newClient(t, Config{ConnectTimeout: 300 * time.Millisecond, RequestTimeout: 600 * time.Millisecond})
+			cfg := Config{ConnectTimeout: testTimeout, RequestTimeout: testTimeout}
+			switch {
+			case errors.Is(tc.kind, ErrTimeout) && tc.sent:
+				cfg.RequestTimeout = 2 * time.Second
+			case errors.Is(tc.kind, ErrTimeout):
+				cfg.ConnectTimeout = 300 * time.Millisecond
+			}
+			c := newClient(t, cfg)
 			_, err := c.Do(context.Background(), tc.addr, vote(1))
 			require.ErrorIs(t, err, tc.kind)
 			var typed *Error
@@ -336,7 +343,7 @@ func TestOnCloseTellsOfALostPeerOnly(t *testing.T) {
 	lost := make(chan error, 10)
 	s := serve(t, controllerAPIs, echo)
 	addr := address(s)
-	c := newClient(t, Config{OnClose: func(a string, cause error) {
+	c := newClient(t, Config{BackoffMin: time.Second, BackoffMax: time.Second, OnClose: func(a string, cause error) {
 		if a != addr {
 			t.Errorf("addr %s", a)
 		}

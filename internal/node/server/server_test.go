@@ -320,7 +320,7 @@ func TestProduceFramesAreReusedOnlyAfterTheirAnswer(t *testing.T) {
 
 func TestIdleConnectionsAreClosed(t *testing.T) {
 	parked := make(chan *Request, 1)
-	s := start(t, func(r *Request) { parked <- r }, func(c *Config) { c.MaxIdle = 200 * time.Millisecond })
+	s := start(t, func(r *Request) { parked <- r }, func(c *Config) { c.MaxIdle = time.Second })
 	idle, busy := dial(t, s), dial(t, s)
 	busy.send(1, heartbeat())
 	r := <-parked

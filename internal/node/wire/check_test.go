@@ -19,12 +19,26 @@ func heapAllocated() uint64 {
 	return s[0].Value.Uint64()
 }
 
+// quickest runs f up to ten times, until it took less than limit, and says how long it took then and how much it allocated: a
+// machine that is busy with other tests may stall any one run.
+func quickest(limit time.Duration, f func()) (took time.Duration, bytes uint64) {
+	for range 10 {
+		if took, bytes = cost(f); took < limit {
+			break
+		}
+	}
+	return took, bytes
+}
+
 // cost runs f and says how long it took and how much it allocated.
 func cost(f func()) (time.Duration, uint64) {
 	before, start := heapAllocated(), time.Now()
 	f()
 	return time.Since(start), heapAllocated() - before
 }
+
+// maxParse bounds the time for a small message, however bad.
+const maxParse = 50 * time.Millisecond
 
 func TestMessagesOfEveryVersionPassAndDecode(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -107,9 +121,9 @@ func TestTraps(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var err error
-			took, bytes := cost(func() { _, err = DecodeRequest(RequestHeader{Key: c.key, Version: c.version}, c.body) })
+			took, bytes := quickest(maxParse, func() { _, err = DecodeRequest(RequestHeader{Key: c.key, Version: c.version}, c.body) })
 			require.ErrorIs(t, err, c.want)
-			require.Less(t, took, 50*time.Millisecond)
+			require.Less(t, took, maxParse)
 			require.Less(t, bytes, uint64(64<<10), "bytes allocated")
 		})
 	}
@@ -151,7 +165,7 @@ func TestDecodingStaysInItsBudget(t *testing.T) {
 			return
 		}
 		var err error
-		took, bytes := cost(func() { _, err = DecodeRequest(RequestHeader{Key: a.Key, Version: v}, body) })
+		took, bytes := quickest(2*time.Second, func() { _, err = DecodeRequest(RequestHeader{Key: a.Key, Version: v}, body) })
 		if err == nil {
 			if ratio := float64(bytes) / float64(len(body)); ratio > worst.ratio {
 				worst.ratio, worst.name = ratio, a.Name
