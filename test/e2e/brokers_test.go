@@ -61,7 +61,7 @@ func settings(t *testing.T) {
 	bench(t, "setting_applied_ms", float64(time.Since(began).Milliseconds()), 5000, "")
 	eventually(t, "Ready", time.Minute, func() bool { return ready(t, cluster) })
 	require.Contains(t, field(t, "{.status.dynamicConfig.applied}"), "123456789")
-	require.Contains(t, k(t, "get", "events"), "without a restart: log.retention.ms=123456789")
+	awaitEvent(t, "without a restart: log.retention.ms=123456789")
 	patch(t, `{"spec":{"config":{"log.retention.ms":null}}}`)
 	eventually(t, "no broker has it", time.Minute, func() bool {
 		return !strings.Contains(strings.Join(slices.Collect(maps.Values(onEachBroker(t, "log.retention.ms"))), " "), "DYNAMIC")
@@ -111,7 +111,7 @@ func brokersBothWays(t *testing.T) {
 		require.Equal(t, p.UID, pods(t)[id].UID, "node %s was restarted", id)
 	}
 	require.Contains(t, k(t, "get", "pvc", "-o", "name"), "broker-"+fourth, "claims stay")
-	require.Contains(t, k(t, "get", "events"), "broker "+fourth+": it is empty and stopped, unregistered")
+	awaitEvent(t, "broker "+fourth+": it is empty and stopped, unregistered")
 	b.tail()
 	b.finish("brokers 3 to 4 to 3").bench(t, "brokers")
 }

@@ -214,7 +214,7 @@ func rollAll(t *testing.T) {
 	}
 	b.tail()
 	b.finish("everything rolled, the operator killed meanwhile").bench(t, "roll")
-	require.Contains(t, k(t, "get", "events"), "Restart", "each restart is an event with its reason")
+	awaitEvent(t, "Restart") // each restart is an event with its reason
 }
 
 func badImage(t *testing.T) {
@@ -256,7 +256,8 @@ func badImage(t *testing.T) {
 	localkube(t, "node", "stop", broken.Node)
 	eventually(t, "the loss is noticed", 2*time.Minute, func() bool { return !nodeReady(t, broken.Node) })
 	b.flow()
-	require.Equal(t, "True", condition(t, cluster, "Available"), "two of three voters are a quorum, and every partition has its min.insync.replicas")
+	// Two of three voters are a quorum, and every partition has its min.insync.replicas.
+	eventually(t, "it is said to serve", 30*time.Second, func() bool { return condition(t, cluster, "Available") == "True" })
 	localkube(t, "node", "start", broken.Node)
 	b.flow()
 

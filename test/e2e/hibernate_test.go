@@ -23,7 +23,7 @@ func hibernate(t *testing.T) {
 	services := k(t, "get", "services", "-o", "jsonpath={.items[*].spec.clusterIP}")
 	took := sleep(t)
 	bench(t, "hibernate_s", took.Seconds(), 60, "")
-	require.Contains(t, k(t, "get", "events"), "active controller "+leads+": spec.hibernated")
+	awaitEvent(t, "active controller "+leads+": spec.hibernated")
 	require.Empty(t, pods(t))
 	require.Equal(t, claims, k(t, "get", "pvc", "-o", "name"), "claims stay")
 	require.Equal(t, services, k(t, "get", "services", "-o", "jsonpath={.items[*].spec.clusterIP}"), "Services stay")
