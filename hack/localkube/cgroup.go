@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -65,6 +67,11 @@ func makeCgroup(path string) error {
 			if err := errors.Join(delegate(parent, len(hierarchies) == 1), inheritCPUSet(parent, dir)); err != nil {
 				return err
 			}
+			if parent == h {
+				if err := weighPods(dir, runtime.NumCPU()); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
@@ -100,6 +107,35 @@ func inheritCPUSet(parent, dir string) error {
 			return fmt.Errorf("reading %s: %w", f, err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, f), value, 0); err != nil {
+			return fmt.Errorf("setting %s: %w", f, err)
+		}
+	}
+	return nil
+}
+
+// A machine of its own divides a busy processor between its pods (1,024 for each processor) and all of its daemons together (1,024).
+// Here the daemons are processes of the host, of weight 1,024 each, and all pods of all machines are in one cgroup, which by itself
+// would count as much as one of them: pods would stand still for tenths of a second whenever an API server is busy.
+const (
+	sharesPerProcessor = 1024
+	daemons            = 8 // that may be busy at once
+	mostShares         = 1 << 18
+	mostWeight         = 10_000
+)
+
+// weighPods gives the cgroup of all pods the weight against the daemons that it has on machines of their own.
+func weighPods(dir string, processors int) error {
+	shares := min(processors*daemons*sharesPerProcessor, mostShares)
+	for f, v := range map[string]int{"cpu.shares": shares, "cpu.weight": min(shares*100/1024, mostWeight)} { // v1, v2
+		file, err := os.OpenFile(filepath.Join(dir, f), os.O_WRONLY|os.O_TRUNC, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // another hierarchy's
+		}
+		if err == nil {
+			_, err = file.WriteString(strconv.Itoa(v))
+			err = errors.Join(err, file.Close())
+		}
+		if err != nil {
 			return fmt.Errorf("setting %s: %w", f, err)
 		}
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,26 @@ func TestCgroupHierarchies(t *testing.T) {
 	require.Equal(t, []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified"}, cgroupHierarchies(v2+other+v1))
 	require.Equal(t, []string{"/sys/fs/cgroup/unified"}, cgroupHierarchies(other+v2))
 	require.Empty(t, cgroupHierarchies(other))
+}
+
+func TestPodsHaveTheWeightOfMachines(t *testing.T) {
+	for file, want := range map[string]map[int]string{
+		"cpu.shares": {1: "8192", 2: "16384", 64: "262144"},
+		"cpu.weight": {1: "800", 2: "1600", 64: "10000"},
+	} {
+		dir := t.TempDir()
+		require.NoError(t, weighPods(dir, 2), "no such controller")
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte("1024"), 0o600))
+		for processors, value := range want {
+			require.NoError(t, weighPods(dir, processors))
+			got, err := os.ReadFile(filepath.Join(dir, file))
+			require.NoError(t, err)
+			require.Equal(t, value, string(got), "%s with %d processors", file, processors)
+		}
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, entries, 1, "nothing is made")
+	}
 }
 
 func TestLockIsTakenAnewWhenItsFileWasRemoved(t *testing.T) {
