@@ -94,7 +94,7 @@ func startLoadAt(t testing.TB, topic string, every time.Duration) *background {
 		})
 	}
 	produce(&b.records, topic, 500, logged(t, topic+"-produce", quick(b.opts)))
-	produce(&b.patient.records, topic+"-patient", 100, b.opts)
+	produce(&b.patient.records, topic+"-patient", 100, logged(t, topic+"-patient-produce", b.opts))
 	write := func(w *load.MetadataWriter, opts []kgo.Opt) {
 		b.wg.Go(func() {
 			if err := w.Run(running, opts...); err != nil {
@@ -103,7 +103,7 @@ func startLoadAt(t testing.TB, topic string, every time.Duration) *background {
 		})
 	}
 	write(&b.metadata, logged(t, topic+"-metadata", quick(b.opts)))
-	write(&b.patient.metadata, b.opts)
+	write(&b.patient.metadata, logged(t, topic+"-patient-metadata", b.opts))
 	b.consumer.Go(func() {
 		if err := load.Consume(reading, &b.consumed, topic, topic, b.opts...); err != nil {
 			t.Errorf("consumer: %v", err)
@@ -182,7 +182,10 @@ func (b *background) finish(what string) gaps {
 	for _, l := range []struct {
 		of string
 		*load.Ledger
-	}{{"metadata", &b.metadata.Ledger}, {"produce", &b.records}} {
+	}{
+		{"metadata", &b.metadata.Ledger}, {"produce", &b.records},
+		{"metadata with a default client", &b.patient.metadata.Ledger}, {"produce with a default client", &b.patient.records},
+	} {
 		for _, gap := range l.LongGaps() {
 			b.t.Logf("gap in %s from %s: %s", l.of, gap.From.Format("15:04:05.000"), gap.Took.Round(time.Millisecond))
 		}

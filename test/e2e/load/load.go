@@ -12,9 +12,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// flushPatience is how long Produce waits for what was sent before it was ended.
+const flushPatience = 2 * time.Minute
+
 // Produce sends records first..first+n-1 of producer to topic with a default client (idempotent, acks=all)
 // and books each. rate is records a second; 0 means as fast as the client goes. n < 0 runs until ctx ends,
-// and then flushes what was sent.
+// and then flushes what was sent, for two minutes.
 func Produce(ctx context.Context, l *Ledger, producer, topic string, first, n, rate int64, size int, opts ...kgo.Opt) error {
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.DefaultProduceTopic(topic)}, opts...)...)
 	if err != nil {
@@ -54,8 +57,33 @@ func Produce(ctx context.Context, l *Ledger, producer, topic string, first, n, r
 		})
 	}
 	l.Stop(time.Now())
-	wg.Wait()
-	return nil
+	acked := make(chan struct{})
+	go func() {
+		defer close(acked)
+		wg.Wait()
+	}()
+	return awaitAcks(ctx, cl, acked)
+}
+
+// awaitAcks waits for every record that was sent; once ctx has ended not for ever, or a cluster that is broken for good would keep
+// its test from saying so.
+func awaitAcks(ctx context.Context, cl *kgo.Client, acked <-chan struct{}) error {
+	select {
+	case <-acked:
+		return nil
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(flushPatience)
+	defer timer.Stop()
+	select {
+	case <-acked:
+		return nil
+	case <-timer.C:
+	}
+	left := cl.BufferedProduceRecords()
+	cl.Close() // fails them
+	<-acked
+	return fmt.Errorf("%d records were not acknowledged %s after the end", left, flushPatience)
 }
 
 // ReadBack reads every partition of topic from its start to the end it has now and gives each value to seen.
