@@ -136,7 +136,10 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 		r.event(s, nil, corev1.EventTypeWarning, "VoterChangeRefused", string(change.Change), "%v", err)
 		s.voters = plan.VoterStep{Do: plan.VotersWait, Why: err.Error()}
 		return ctrl.Result{RequeueAfter: careful}, nil
-	default: // it may still be made: the quorum tells
+	default: // it may still be made: the quorum tells, or the time since now
+		if st.VoterChange != nil {
+			st.VoterChange.Since = metav1.NewTime(r.Now()) // this pass, and the wait for the answer, may have taken long
+		}
 		r.event(s, nil, corev1.EventTypeWarning, "VoterChangeUnclear", string(change.Change), "%v", err)
 		s.voters = plan.VoterStep{Do: plan.VotersWait, Busy: true, Why: err.Error()}
 	}

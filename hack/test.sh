@@ -7,7 +7,7 @@ say "etcd and kube-apiserver for envtest (built once)"
 KUBEBUILDER_ASSETS=$(assets)
 export KUBEBUILDER_ASSETS KRAFTD=$BIN/kraftd
 say "unit, node-level, envtest and simulation"
-go test -timeout 11m ${GOTESTFLAGS:-} ./...
+go test -timeout 25m ${GOTESTFLAGS:-} ./...
 (cd hack/localkube && go test ./...)
 (cd bench && go vet ./...)
 say "a short simulation"

@@ -16,7 +16,7 @@ import (
 func (w *world) awaitEvent(reason, text string) {
 	w.t.Helper()
 	var seen []string
-	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, cmp.Or(w.patience, 2*time.Minute), true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, cmp.Or(w.patience, patience), true, func(ctx context.Context) (bool, error) {
 		var list eventsv1.EventList
 		if err := kube.List(ctx, &list, client.InNamespace(w.ns)); err != nil {
 			return false, err

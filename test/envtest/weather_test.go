@@ -78,7 +78,7 @@ func TestAnAPIServerInTroubleIsSurvived(t *testing.T) {
 	api := rest.CopyConfig(cfg)
 	api.Wrap(func(next http.RoundTripper) http.RoundTripper { bad.next = next; return bad })
 	w := newWorldBy(t, api)
-	w.patience = 5 * time.Minute
+	w.patience = 2 * patience
 	w.apply(strings.NewReplacer("controllers: {replicas: 3", "controllers: {replicas: 1", "brokers: {replicas: 3", "brokers: {replicas: 1").Replace(base))
 	c := w.await("demo", "Ready", is("Ready", "True"))
 	require.Len(t, w.claims(), 2)
