@@ -141,14 +141,17 @@ func (r *brokerRole) leave() {
 func (r *brokerRole) giveUpWithoutController(ctx context.Context, giveUp func()) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	last := r.n.raft.Now()
 	for lost := time.Duration(0); lost < noControllerPatience; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		lost += 100 * time.Millisecond
-		if inTouch(r.n.raft.Now(), r.n.raft.Status(), ms(r.n.cfg.Int64(config.QuorumFetchTimeoutMs))/2) == nil {
+		now := r.n.raft.Now()
+		lost += min(now-last, 500*time.Millisecond) // a process that stood still itself knows nothing of the controller
+		last = now
+		if inTouch(now, r.n.raft.Status(), ms(r.n.cfg.Int64(config.QuorumFetchTimeoutMs))/2) == nil {
 			lost = 0
 		}
 	}
