@@ -49,7 +49,7 @@ verify: ## Fail if a generated file isn't what its generator writes, or go.mod i
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## gofmt, vet and golangci-lint, with the import arrows
-	$(GOLANGCI_LINT) run --timeout 15m --allow-parallel-runners
+	for module in . bench hack/localkube; do (cd $$module && $(GOLANGCI_LINT) run --timeout 15m --allow-parallel-runners) || exit 1; done
 
 .PHONY: fmt
 fmt: ## gofmt everything

@@ -116,7 +116,7 @@ func machineLine(dir string) string {
 	var fs unix.Statfs_t
 	kind := "unknown"
 	if unix.Statfs(dir, &fs) == nil {
-		kind = map[int64]string{unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.TMPFS_MAGIC: "tmpfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay"}[int64(fs.Type)]
+		kind = map[int64]string{unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.TMPFS_MAGIC: "tmpfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay"}[int64(fs.Type)] //nolint:unconvert // an int32 on other machines
 	}
 	memory := "?"
 	if data, err := os.ReadFile("/proc/meminfo"); err == nil {

@@ -115,7 +115,7 @@ func (n *kafkaNode) end(sig syscall.Signal) error {
 		return nil
 	}
 	err := n.cmd.Process.Signal(sig)
-	<-n.done
+	<-n.done //nolint:errcheck // it was told to end
 	n.cmd = nil
 	return err
 }
