@@ -23,7 +23,7 @@ type checker struct {
 	reads     map[uint64]quorum.Offset            // open ones: what was committed when each began
 	transfers map[*quorum.TransferRequest]batchID // open ones: the last in the leader's log when each began
 	handed    map[quorum.Epoch]quorum.NodeID      // by transfer, to whom
-	upgrades  map[uint64]quorum.UpgradeVersion    // under way
+	upgrades  map[uint64]upgrade                  // under way
 	committed []batchID
 	hashes    []uint64
 	epochs    []quorum.Epoch // in which each was committed
@@ -43,7 +43,7 @@ type vote struct {
 func newChecker(w *world) *checker {
 	return &checker{
 		w: w, leaders: map[quorum.Epoch]int{}, before: map[batchID]batchID{}, at: map[position]batchID{},
-		votes: map[vote]quorum.NodeID{}, sets: map[batchID]quorum.VoterSet{}, reads: map[uint64]quorum.Offset{}, upgrades: map[uint64]quorum.UpgradeVersion{},
+		votes: map[vote]quorum.NodeID{}, sets: map[batchID]quorum.VoterSet{}, reads: map[uint64]quorum.Offset{}, upgrades: map[uint64]upgrade{},
 		transfers: map[*quorum.TransferRequest]batchID{}, handed: map[quorum.Epoch]quorum.NodeID{},
 	}
 }

@@ -74,8 +74,8 @@ func (c *checker) roles(n *node, ev quorum.Event, before quorum.Status, fx quoru
 	c.campaigner(n, after)
 	c.lateAnswer(n, ev, before, after)
 	c.voteRefused(n, ev, before, after, fx)
+	c.fetchTimer(n, ev, before, after)
 	c.candidacy(n, ev, before, after)
-	c.fetchTimer(n, ev, after)
 	if before.Role != after.Role || before.Epoch != after.Epoch {
 		n.watch.stint++
 	}
@@ -210,13 +210,18 @@ func (c *checker) voted(n *node, epoch quorum.Epoch) {
 
 // fetchTimer: a voter whose leader has not served it for the fetch timeout does not wait any longer, whatever else it
 // hears, and whatever it tried meanwhile.
-func (c *checker) fetchTimer(n *node, ev quorum.Event, after quorum.Status) {
+func (c *checker) fetchTimer(n *node, ev quorum.Event, before, after quorum.Status) {
 	m, now, timeout := &n.watch, n.clock(), quorum.DefaultConfig().FetchTimeout
 	followed := quorum.LeaderAndEpoch{LeaderID: after.LeaderID, Epoch: after.Epoch}
+	ends := false // the leader says farewell, which sets when to campaign, maybe now
+	if r, ok := ev.(quorum.Request); ok && (before.Role == quorum.Follower || after.Role == quorum.Follower) {
+		end, ok := r.Message.(*quorum.EndQuorumEpochRequest)
+		ends = ok && end.Leader == followed
+	}
 	switch after.Role {
 	case quorum.Follower:
 	case quorum.Prospective:
-		m.early = m.early && !m.ended && m.followed == followed && now < m.hungry+timeout
+		m.early = m.early && !m.ended && !ends && m.followed == followed && now < m.hungry+timeout
 		return
 	default:
 		m.early = false
@@ -226,16 +231,16 @@ func (c *checker) fetchTimer(n *node, ev quorum.Event, after quorum.Status) {
 		m.hungry, m.ended = now, m.ended && m.followed == followed
 	}
 	m.early, m.followed = true, followed
+	if ends {
+		m.hungry, m.ended = now, true
+	}
 	switch ev := ev.(type) {
 	case quorum.SnapshotInstalled:
 		m.hungry = now
 	case quorum.Response:
-		if r, ok := ev.Message.(*quorum.UpdateVoterResponse); ok && (r.Error == quorum.NoError || r.Error == quorum.UnsupportedVersion) {
+		_, waited := m.asked[ev.Correlation] // else the network has repeated it
+		if r, ok := ev.Message.(*quorum.UpdateVoterResponse); ok && waited && (r.Error == quorum.NoError || r.Error == quorum.UnsupportedVersion) {
 			m.hungry = now
-		}
-	case quorum.Request:
-		if end, ok := ev.Message.(*quorum.EndQuorumEpochRequest); ok && end.Leader == followed {
-			m.hungry, m.ended = now, true // and sets when to campaign
 		}
 	}
 	m.hungry = max(m.hungry, after.LastFetch)
