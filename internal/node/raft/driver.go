@@ -18,6 +18,9 @@ import (
 // inboxSize bounds what waits for the loop. Handlers block on a full inbox, which slows their connections down.
 const inboxSize = 1024
 
+// commitLinger bounds how long a record waits for the commit under way: docs/decisions/0019.
+const commitLinger = 5 * time.Millisecond
+
 // Driver runs one replica of the metadata log.
 type Driver struct {
 	cfg     Config
@@ -158,15 +161,27 @@ func (d *Driver) untilNext() time.Duration {
 		wait = min(wait, at-d.now())
 	}
 	if oldest, ok := d.acc.oldest(); ok {
-		wait = min(wait, d.cfg.Linger-time.Since(oldest))
+		wait = min(wait, d.linger()-time.Since(oldest))
 	}
 	return max(wait, 0)
 }
 
+// linger is how long a record waits for others now: not at all in an idle log. What comes during a flush, or while a commit is under way,
+// goes out together.
+func (d *Driver) linger() time.Duration {
+	switch {
+	case d.flushSeq > d.flushDone:
+		return d.cfg.Linger
+	case len(d.proposals) > 0:
+		return min(d.cfg.Linger, commitLinger)
+	}
+	return 0
+}
+
 // propose drains the accumulator if the log is idle, or if the oldest record has lingered long enough.
 func (d *Driver) propose() {
-	if d.flushSeq > d.flushDone {
-		if oldest, ok := d.acc.oldest(); !ok || time.Since(oldest) < d.cfg.Linger {
+	if linger := d.linger(); linger > 0 {
+		if oldest, ok := d.acc.oldest(); !ok || time.Since(oldest) < linger {
 			return
 		}
 	}
