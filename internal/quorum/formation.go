@@ -17,7 +17,9 @@ import "github.com/kraft-dev/kraft-operator/internal/uuid"
 //     id and observes.
 //
 // A blank voter can't become unblank by helping a latecomer whose log is still empty: some voter has a record
-// and refuses that latecomer its pre-vote, so it never asks for a vote. And as long as no one has a record, the word
+// and refuses that latecomer its pre-vote, so it never asks for a vote. It may have asked for pre-votes before there was a record, and ask for
+// votes long after (it was stopped meanwhile, or restarts as a candidate): so a blank voter votes only for whom it gave a pre-vote in
+// this very life, in the epoch before (blankPromised). And as long as no one has a record, the word
 // that somebody leads is not enough to give up an identity: that leader's disk may be the one that was lost, and
 // forming again takes all of them.
 
@@ -38,6 +40,20 @@ func (q *Quorum) blankMeetsRecords(resp *FetchResponse) bool {
 	q.electionDeadline = Never
 	q.out.emit(ReplaceDirectory{})
 	return true
+}
+
+// blankPromise remembers a pre-vote that was given.
+func (q *Quorum) blankPromise(m *VoteRequest) {
+	if q.promised == nil {
+		q.promised = map[ReplicaKey]Epoch{}
+	}
+	q.promised[m.Candidate] = m.Epoch
+}
+
+// blankPromised: this vote is asked for on the strength of a pre-vote that this disk gave, not one that stood here before.
+func (q *Quorum) blankPromised(m *VoteRequest) bool {
+	epoch, ok := q.promised[m.Candidate]
+	return ok && epoch == m.Epoch-1
 }
 
 func (q *Quorum) onDirectoryReplaced(id uuid.UUID) {

@@ -50,7 +50,8 @@ type Quorum struct {
 
 	detour map[NodeID]bool // routes.go: take the route, the recorded address failed last
 
-	blank     bool // formation.go
+	blank     bool                 // formation.go
+	promised  map[ReplicaKey]Epoch // by a blank voter: the epoch of the pre-vote it gave last
 	replacing bool
 	shutdown  shutdownPhase
 }

@@ -28,6 +28,8 @@ func (q *Quorum) handleVote(r Request, m *VoteRequest) {
 	switch {
 	case granted && !m.PreVote:
 		q.castVote(m.Candidate)
+	case granted && q.blank:
+		q.blankPromise(m)
 	case granted && q.role == Follower:
 		q.follower.yieldEarly(q)
 	}
@@ -40,6 +42,9 @@ func (q *Quorum) mayGrant(m *VoteRequest) bool {
 		return false // this disk has forgotten what it promised: formation.go
 	}
 	upToDate := q.log.upToDate(m.LastOffsetEpoch, m.LastOffset)
+	if q.blank && !m.PreVote && !q.blankPromised(m) {
+		return false
+	}
 	if m.PreVote {
 		switch q.role {
 		case Leader:
@@ -51,6 +56,9 @@ func (q *Quorum) mayGrant(m *VoteRequest) bool {
 	}
 	if q.role != Unattached && q.role != Prospective {
 		return false
+	}
+	if q.election.LeaderID == m.Candidate.ID {
+		return false // it has won this epoch already, and does not know it: an old copy of its disk came back
 	}
 	if voted := q.election.Voted; voted.Known() && planted != secondVote {
 		return voted.ID == m.Candidate.ID && (voted.DirectoryID.IsZero() || voted.DirectoryID == m.Candidate.DirectoryID)
