@@ -182,28 +182,43 @@ func TestAnswersReachTheirPartition(t *testing.T) {
 	})
 }
 
+// A leader that has older metadata is asked again soon; after other refusals the pauses grow.
 func TestARefusedPartitionPausesAndTheOthersGoOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &leader{}
-		var refused atomic.Int64
-		l.answer = func(_ int, r *kmsg.FetchRequest) *kmsg.FetchResponse {
-			for _, topic := range r.Topics {
-				if topic.TopicID == (uuid.UUID{2}) {
-					refused.Add(1)
-					return &kmsg.FetchResponse{Version: 17, Topics: []kmsg.FetchResponseTopic{{TopicID: topic.TopicID,
-						Partitions: []kmsg.FetchResponseTopicPartition{{ErrorCode: kerr.UnknownTopicID.Code}}}}}
+	for _, c := range []struct {
+		name    string
+		refusal *kerr.Error
+		asked   float64
+		why     string
+	}{
+		{"another failure", kerr.KafkaStorageError, 15, "20 ms, then twice as long each time, up to a second"},
+		{"not the leader yet", kerr.NotLeaderForPartition, 245, "each 40 ms"},
+		{"an older leader epoch", kerr.UnknownLeaderEpoch, 245, "each 40 ms"},
+		{"the topic not known yet", kerr.UnknownTopicID, 245, "each 40 ms"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &leader{}
+				var refused atomic.Int64
+				l.answer = func(_ int, r *kmsg.FetchRequest) *kmsg.FetchResponse {
+					for _, topic := range r.Topics {
+						if topic.TopicID == (uuid.UUID{2}) {
+							refused.Add(1)
+							return &kmsg.FetchResponse{Version: 17, Topics: []kmsg.FetchResponseTopic{{TopicID: topic.TopicID,
+								Partitions: []kmsg.FetchResponseTopicPartition{{ErrorCode: c.refusal.Code}}}}}
+						}
+					}
+					return nil
 				}
-			}
-			return nil
-		}
-		f := fetchers(l, Settings{Backoff: time.Second})
-		defer f.Close()
-		f.Follow(&fake{id: uuid.UUID{1}}, 2)
-		f.Follow(&fake{id: uuid.UUID{2}}, 2)
-		<-time.After(10 * time.Second)
-		require.InDelta(t, 15, refused.Load(), 4, "20 ms, then twice as long each time, up to a second")
-		require.Greater(t, l.count(), int(refused.Load())+10, "the other one is fetched meanwhile")
-	})
+				f := fetchers(l, Settings{Backoff: time.Second})
+				defer f.Close()
+				f.Follow(&fake{id: uuid.UUID{1}}, 2)
+				f.Follow(&fake{id: uuid.UUID{2}}, 2)
+				<-time.After(10 * time.Second)
+				require.InDelta(t, c.asked, refused.Load(), 4, c.why)
+				require.Greater(t, l.count(), int(refused.Load())+10, "the other one is fetched meanwhile")
+			})
+		})
+	}
 }
 
 func TestALeaderThatRefusesConnectionsIsTriedAgain(t *testing.T) {

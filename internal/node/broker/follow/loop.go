@@ -16,6 +16,10 @@ import (
 // firstPause is the shortest pause of a partition or of a loop after a failure; it doubles up to Settings.Backoff.
 const firstPause = 20 * time.Millisecond
 
+// notYetPause bounds the pause after an answer that says that the leader doesn't know its part yet: it has not read as much metadata as this
+// broker. That takes it milliseconds, and until it is fetched from, nothing that its clients write with acks=all is acknowledged.
+const notYetPause = 40 * time.Millisecond
+
 // settle is how long a loop lets more partitions gather before it gives up a parked fetch for their sake.
 const settle = 5 * time.Millisecond
 
@@ -36,7 +40,8 @@ type loop struct {
 type entry struct {
 	p     Partition
 	until time.Time     // fetch not before; zero: now
-	pause time.Duration // the last one
+	pause time.Duration // the last one; 0: the last fetch brought something
+	told  time.Time     // a warning was due, or is from then on
 }
 
 func newLoop(f *Fetchers, key loopKey) *loop {
@@ -258,12 +263,31 @@ func (l *loop) handle(addr string, a asked, r *kmsg.FetchResponseTopicPartition)
 	if !errors.As(err, &ke) && !errors.Is(err, errAsk) {
 		p.Failed(epoch, err)
 	}
-	backoff := l.f.cfg.Settings().withDefaults().Backoff
+	backoff, now := l.f.cfg.Settings().withDefaults().Backoff, time.Now()
+	if a.e.pause == 0 {
+		a.e.told = now
+	}
 	a.e.pause = grow(a.e.pause, backoff)
-	a.e.until = time.Now().Add(a.e.pause)
-	if a.e.pause >= backoff {
+	if notYet(ke) {
+		a.e.pause = min(a.e.pause, notYetPause)
+	}
+	a.e.until = now.Add(a.e.pause)
+	if now.Sub(a.e.told) >= backoff {
+		a.e.told = now
 		l.f.cfg.Logger.Warn("Partition can't be fetched", "topic", topic, "partition", index, "leader", l.key.leader, "leaderEpoch", epoch, "cause", err)
 	}
+}
+
+// notYet reports whether an answer says that the leader has older metadata than this broker.
+func notYet(err *kerr.Error) bool {
+	if err == nil {
+		return false
+	}
+	switch err.Code {
+	case kerr.NotLeaderForPartition.Code, kerr.UnknownLeaderEpoch.Code, kerr.UnknownTopicOrPartition.Code, kerr.UnknownTopicID.Code:
+		return true
+	}
+	return false
 }
 
 // errAsk wraps a failure to ask the leader for its offsets.
