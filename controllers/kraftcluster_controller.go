@@ -165,6 +165,8 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
 // pause is how long a pass that did all its steps lets the cluster alone.
 func (s *scope) pause() time.Duration {
 	switch {
+	case s.isReady() && !s.wasReady():
+		return soon // what is left over is removed, and budgets are opened, by the next pass
 	case s.isReady() && s.quorum != nil && s.quorum.Leader >= 0 && s.topics != nil:
 		return steadily
 	case s.refused != "" || s.cluster.Spec.Paused:
