@@ -91,14 +91,14 @@ func (q *Quorum) voterNode(v Voter) (Node, bool) {
 	return q.routed(Node{ID: v.Key.ID, Host: e.Host, Port: e.Port}, ok)
 }
 
-// bootstrapNodes are fetch targets for finding the leader: the configured servers, or else the voters.
+// bootstrapNodes are fetch targets for finding the leader: the configured servers, and the voters that aren't among them but for the one that
+// is thought to lead. A list that was right once may name nobody who still votes.
 func (q *Quorum) bootstrapNodes() []Node {
-	if len(q.bootstrap) > 0 {
-		return q.bootstrap
-	}
-	var nodes []Node
+	nodes := slices.Clip(q.bootstrap)
 	for _, v := range q.voters().Voters() {
-		if n, ok := q.voterNode(v); ok && v.Key.ID != q.local.ID {
+		n, ok := q.voterNode(v)
+		listed := slices.ContainsFunc(q.bootstrap, func(b Node) bool { return b.Host == n.Host && b.Port == n.Port })
+		if ok && !listed && v.Key.ID != q.local.ID && v.Key.ID != q.election.LeaderID {
 			nodes = append(nodes, n)
 		}
 	}
