@@ -38,8 +38,18 @@ func cluster(i int) *v1alpha1.KRaftCluster {
 	}
 }
 
-// run makes a running pod for every StatefulSet that appears, until ctx ends. There is no roll to be played.
+// run makes a running pod for every StatefulSet that appears, until ctx ends. There is no roll to be played. The API server ends a watch
+// that falls behind, as this one may when hundreds appear at once; the next one begins with all there are.
 func (k *kubernetes) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := k.watch(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *kubernetes) watch(ctx context.Context) error {
 	w, err := k.Watch(ctx, &appsv1.StatefulSetList{}, client.InNamespace(namespace))
 	if err != nil {
 		return err
@@ -53,9 +63,6 @@ func (k *kubernetes) run(ctx context.Context) error {
 		if err := k.start(ctx, set); err != nil {
 			return err
 		}
-	}
-	if ctx.Err() == nil {
-		return fmt.Errorf("the watch of StatefulSets has ended")
 	}
 	return nil
 }
