@@ -122,10 +122,19 @@ const (
 	hurryTimes = 5
 )
 
-// hurryStarts touches pods that have a place and don't start. See hurryAfter.
+// hurryStarts touches pods that have a place and don't start, see hurryAfter, and lets those be made anew that looked for a place before
+// their claim was made.
 func (r *Reconciler) hurryStarts(ctx context.Context, s *scope) (ctrl.Result, error) {
 	for _, n := range s.nodes {
 		p := s.pods[podName(n.name)]
+		if p != nil && waitedForClaim(p, s.claims[claimName(n.name)]) {
+			uid, version := p.UID, p.ResourceVersion
+			err := r.Delete(ctx, p.DeepCopy(), client.Preconditions{UID: &uid, ResourceVersion: &version})
+			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // or it has a place by now
+				return ctrl.Result{}, fmt.Errorf("deleting pod %s, which has no place: %w", p.Name, err)
+			}
+			continue
+		}
 		if p == nil || p.DeletionTimestamp != nil || p.Spec.NodeName == "" || p.Status.Phase != corev1.PodPending {
 			continue
 		}
@@ -141,6 +150,13 @@ func (r *Reconciler) hurryStarts(ctx context.Context, s *scope) (ctrl.Result, er
 		}
 	}
 	return ctrl.Result{}, nil
+}
+
+// waitedForClaim: the scheduler found no place for a pod whose claim was gone, and tries again after 1 s, 2 s, 4 s and so on. The
+// claim is here by now; a new pod is tried at once.
+func waitedForClaim(p *corev1.Pod, claim *corev1.PersistentVolumeClaim) bool {
+	return p.Spec.NodeName == "" && p.DeletionTimestamp == nil && unschedulable(p) &&
+		claim != nil && claim.DeletionTimestamp == nil && claim.CreationTimestamp.After(p.CreationTimestamp.Time)
 }
 
 // ensureNodes makes each node's addresses, settings, claim and StatefulSet, in that order. A StatefulSet of another

@@ -222,14 +222,17 @@ func brokenPod(p *corev1.Pod, now time.Time) string {
 			return w.Reason
 		}
 	}
-	if p.Status.Phase == corev1.PodPending && now.Sub(p.CreationTimestamp.Time) > unschedulableAfter {
-		for _, c := range p.Status.Conditions {
-			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-				return plan.Unschedulable
-			}
-		}
+	if p.Status.Phase == corev1.PodPending && now.Sub(p.CreationTimestamp.Time) > unschedulableAfter && unschedulable(p) {
+		return plan.Unschedulable
 	}
 	return ""
+}
+
+// unschedulable reports whether the scheduler has tried a pod and found no place.
+func unschedulable(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable
+	})
 }
 
 // home is how claims name this cluster.

@@ -86,7 +86,7 @@ func applySample(t *testing.T) {
 	began := time.Now()
 	apply(t, sample(t, "kraftcluster.yaml"), "-n", namespace)
 	eventually(t, "Ready", 2*time.Minute, func() bool { return ready(t, cluster) })
-	bench(t, "apply_ready_ms", float64(time.Since(began).Milliseconds()), 15_000, "")
+	bench(t, "apply_ready_ms", float64(time.Since(began).Milliseconds()), 10_000, "")
 	table := k(t, "get", "kraftcluster", cluster)
 	t.Logf("\n%s", table)
 	for _, column := range []string{"READY", "VERSION", "LEADER", "VOTERS", "BROKERS", "AGE"} {
