@@ -52,8 +52,9 @@ type Driver struct {
 	nextQuestion uint64
 	proposals    []proposal
 	notes        notes
-	dead         bool          // an effect failed: nothing may leave any more
-	shutdown     chan struct{} // closed at ShutdownComplete
+	helpless     map[string]int // answers in a row of a bootstrap server that name no leader
+	dead         bool           // an effect failed: nothing may leave any more
+	shutdown     chan struct{}  // closed at ShutdownComplete
 }
 
 // proposal remembers when records were prepared, for the commit latency.
@@ -71,7 +72,7 @@ func New(cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, q: q, disk: cfg.Disk, acc: newAccumulator(), start: time.Now(),
 		inbox: make(chan func(), inboxSize), stopped: make(chan struct{}), fatal: make(chan error, 1),
-		requests: map[uint64]*server.Request{}, questions: map[uint64]chan quorum.Effect{}, shutdown: make(chan struct{}),
+		requests: map[uint64]*server.Request{}, questions: map[uint64]chan quorum.Effect{}, helpless: map[string]int{}, shutdown: make(chan struct{}),
 	}
 	d.sendCtx, d.stopSend = context.WithCancel(context.Background())
 	d.deliver = newDelivery(cfg.Disk, d.fail)

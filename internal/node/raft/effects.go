@@ -172,7 +172,40 @@ func (d *Driver) answered(e quorum.Send, req kmsg.Request, resp kmsg.Response, e
 	} else {
 		ev = quorum.Response{Correlation: e.Correlation, Message: m}
 	}
-	d.post(func() { d.step(ev) })
+	d.post(func() {
+		d.noteHelp(e, ev)
+		d.step(ev)
+	})
+}
+
+// dropper is a Network that can close a connection; *rpc.Client is one.
+type dropper interface{ Drop(addr string) }
+
+// unhelpful is how many answers in a row that name no leader end the connection to a bootstrap server.
+const unhelpful = 5
+
+// noteHelp closes the connection to a bootstrap server that knows of no leader, or of a former one, again and again. A bootstrap address may be one for many, a
+// Service's: what answers there may be this very node, or one that looks for the leader as well, and the next connection ends elsewhere.
+func (d *Driver) noteHelp(e quorum.Send, ev quorum.Event) {
+	r, ok := ev.(quorum.Response)
+	if !ok || e.To.ID >= quorum.None {
+		return
+	}
+	f, ok := r.Message.(*quorum.FetchResponse)
+	asked, isFetch := e.Message.(*quorum.FetchRequest)
+	if !ok || !isFetch {
+		return
+	}
+	addr := hostPort(e.To)
+	if f.Leader.LeaderID >= 0 && f.Leader.Epoch >= asked.Epoch {
+		delete(d.helpless, addr)
+		return
+	}
+	d.helpless[addr]++
+	if n, ok := d.cfg.Network.(dropper); ok && d.helpless[addr] >= unhelpful {
+		delete(d.helpless, addr)
+		n.Drop(addr)
+	}
 }
 
 // failure tells the engine what kind of silence it is.

@@ -39,6 +39,38 @@ func (nobody) Do(context.Context, string, kmsg.Request, ...rpc.Option) (kmsg.Res
 	return nil, &rpc.Error{Kind: rpc.ErrTimeout}
 }
 
+// dropping is a network that notes whose connections are closed.
+type dropping struct {
+	nobody
+	dropped []string
+}
+
+func (n *dropping) Drop(addr string) { n.dropped = append(n.dropped, addr) }
+
+// TestABootstrapConnectionThatDoesNotHelpIsClosed: a Service's connection may end at the very node that asks, which would ask itself for ever.
+func TestABootstrapConnectionThatDoesNotHelpIsClosed(t *testing.T) {
+	net := &dropping{}
+	d := &Driver{cfg: Config{Network: net}, helpless: map[string]int{}}
+	answer := func(from quorum.NodeID, leader quorum.NodeID, epoch quorum.Epoch) {
+		to := quorum.Node{ID: from, Host: "h", Port: 1}
+		resp := &quorum.FetchResponse{Answer: quorum.Answer{Leader: quorum.LeaderAndEpoch{LeaderID: leader, Epoch: epoch}}}
+		d.noteHelp(quorum.Send{To: to, Message: &quorum.FetchRequest{Epoch: 5}}, quorum.Response{Message: resp})
+	}
+	times := func(n int, from, leader quorum.NodeID, epoch quorum.Epoch) int {
+		net.dropped = nil
+		for range n {
+			answer(from, leader, epoch)
+		}
+		return len(net.dropped)
+	}
+	require.Equal(t, 2, times(11, -2, quorum.None, 5), "each fifth answer without a leader")
+	require.Zero(t, times(3, -2, quorum.None, 5))
+	require.Zero(t, times(20, -2, 1, 5), "it names the leader")
+	require.Zero(t, times(4, -2, quorum.None, 5), "counted anew")
+	require.Equal(t, 1, times(1, -2, 1, 4), "a former leader is no help")
+	require.Zero(t, times(20, 3, quorum.None, 5), "a voter is itself")
+}
+
 // TestTheStatusIsAheadOfTheNews: whoever hears of a leader finds it in the status. A broker's channel that did not waited for its next look, 100 ms.
 func TestTheStatusIsAheadOfTheNews(t *testing.T) {
 	fs := memfs.New()
