@@ -24,6 +24,7 @@ type checker struct {
 	transfers map[*quorum.TransferRequest]batchID // open ones: the last in the leader's log when each began
 	handed    map[quorum.Epoch]quorum.NodeID      // by transfer, to whom
 	upgrades  map[uint64]upgrade                  // under way
+	granted   bool                                // the upgrade that was asked for last
 	committed []batchID
 	hashes    []uint64
 	epochs    []quorum.Epoch // in which each was committed

@@ -36,9 +36,13 @@ func (w *world) upgrade(n *node) {
 	if w.chance(0.1) {
 		ev.Level = []int16{-1, 0, 2}[w.rng.IntN(3)]
 	}
+	w.check.granted = false
 	w.tracef("n%d is asked for kraft.version %d, validateOnly %v", n.id, ev.Level, ev.ValidateOnly)
 	w.check.upgrades[ev.Token] = upgrade{ev, n.q.Status().Role == quorum.Leader}
 	n.step(ev)
+	if w.check.granted && !w.healed && w.chance(0.5) {
+		w.faultCutOne(n) // the records are on its disk alone, and are cut off when it comes back
+	}
 }
 
 // upgraded: the answer comes from a leader, promises no level that there isn't, and takes none back.
@@ -48,6 +52,7 @@ func (c *checker) upgraded(n *node, e quorum.VersionUpgraded) {
 		c.fail("n%d answers for upgrade %d, which nobody asked for", n.id, e.Token)
 	}
 	delete(c.upgrades, e.Token)
+	c.granted = e.Changed && !asked.ValidateOnly
 	if e.Error != quorum.NoError {
 		if e.Text == "" {
 			c.fail("n%d refuses kraft.version %d without a word", n.id, asked.Level)
