@@ -41,10 +41,10 @@ func (q *Quorum) mayGrant(m *VoteRequest) bool {
 	if q.replacing || q.blank && m.LastOffset > 0 && planted != blankVotes {
 		return false // this disk has forgotten what it promised: formation.go
 	}
-	upToDate := q.log.upToDate(m.LastOffsetEpoch, m.LastOffset)
 	if q.blank && !m.PreVote && !q.blankPromised(m) {
 		return false
 	}
+	upToDate := q.log.upToDate(m.LastOffsetEpoch, m.LastOffset)
 	if m.PreVote {
 		switch q.role {
 		case Leader:

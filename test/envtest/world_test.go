@@ -504,9 +504,9 @@ func (w *world) edit(name string, change func(*v1alpha1.KRaftCluster)) {
 func (w *world) await(name, what string, ok func(*v1alpha1.KRaftCluster) bool) *v1alpha1.KRaftCluster {
 	w.t.Helper()
 	var c *v1alpha1.KRaftCluster
-	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, cmp.Or(w.patience, patience), true, func(context.Context) (bool, error) {
+	err := w.poll(func() bool {
 		c = w.get(name)
-		return ok(c), nil
+		return ok(c)
 	})
 	if err != nil {
 		require.FailNow(w.t, "waited in vain until "+what, "%+v", c.Status)
@@ -546,10 +546,14 @@ func (w *world) statuses(name string) func() []v1alpha1.KRaftCluster {
 // until waits for what no status tells: an object that a pass after the one that wrote the status puts right.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	err := wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, cmp.Or(w.patience, patience), true, func(context.Context) (bool, error) {
+	require.NoError(w.t, w.poll(ok), "waited in vain until %s", what)
+}
+
+// poll looks again and again, for as long as this world's patience lasts.
+func (w *world) poll(ok func() bool) error {
+	return wait.PollUntilContextTimeout(w.t.Context(), 20*time.Millisecond, cmp.Or(w.patience, patience), true, func(context.Context) (bool, error) {
 		return ok(), nil
 	})
-	require.NoError(w.t, err, "waited in vain until %s", what)
 }
 
 func is(kind, status string) func(*v1alpha1.KRaftCluster) bool {

@@ -184,8 +184,9 @@ type dropper interface{ Drop(addr string) }
 // unhelpful is how many answers in a row that name no leader end the connection to a bootstrap server.
 const unhelpful = 5
 
-// noteHelp closes the connection to a bootstrap server that knows of no leader, or of a former one, again and again. A bootstrap address may be one for many, a
-// Service's: what answers there may be this very node, or one that looks for the leader as well, and the next connection ends elsewhere.
+// noteHelp closes the connection to a bootstrap server that knows of no leader, or of a former one, again and again. A bootstrap
+// address may be one for many, a Service's: what answers there may be this very node, or one that looks for the leader as well, and the
+// next connection ends elsewhere.
 func (d *Driver) noteHelp(e quorum.Send, ev quorum.Event) {
 	r, ok := ev.(quorum.Response)
 	if !ok || e.To.ID >= quorum.None {
