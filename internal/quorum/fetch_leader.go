@@ -101,10 +101,18 @@ func (q *Quorum) serveFetch(f fetchInProgress, atOnce bool) {
 }
 
 // waitsForRound: an observer that has all that the last round of answers to observers brought waits for the next round, though there are
-// records for it. Else it would come back for each few of them under load.
+// records for it. Else it would come back for each few of them under load. A voter that has every record waits for it, too, though the high
+// watermark has moved on: of two followers the slower one's fetch comes just after the other's has committed the record that both have, and
+// an answer of its own would double what a record costs. The next record brings both. One that knows of no high watermark yet is told.
 func (q *Quorum) waitsForRound(f *fetchInProgress) bool {
 	l := q.leader
-	return !f.voter && q.now < l.observersNext && f.fetch.FetchOffset >= l.observersAt && q.hasNews(f)
+	if q.now >= l.observersNext || f.fetch.FetchOffset < l.observersAt {
+		return false
+	}
+	if f.voter {
+		return f.fetch.FetchOffset >= q.log.end && f.fetch.HighWatermark >= 0 && q.hasNews(f)
+	}
+	return q.hasNews(f)
 }
 
 func (q *Quorum) park(f fetchInProgress) {
