@@ -190,7 +190,7 @@ func TestARefusedPartitionPausesAndTheOthersGoOn(t *testing.T) {
 		asked   float64
 		why     string
 	}{
-		{"another failure", kerr.KafkaStorageError, 15, "20 ms, then twice as long each time, up to a second"},
+		{"another failure", kerr.KafkaStorageError, 24, "20 ms, then longer by a quarter each time, up to a second"},
 		{"not the leader yet", kerr.NotLeaderForPartition, 245, "each 40 ms"},
 		{"an older leader epoch", kerr.UnknownLeaderEpoch, 245, "each 40 ms"},
 		{"the topic not known yet", kerr.UnknownTopicID, 245, "each 40 ms"},

@@ -13,7 +13,7 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
 )
 
-// firstPause is the shortest pause of a partition or of a loop after a failure; it doubles up to Settings.Backoff.
+// firstPause is the shortest pause of a partition or of a loop after a failure; see grow.
 const firstPause = 20 * time.Millisecond
 
 // notYetPause bounds the pause after an answer that says that the leader doesn't know its part yet: it has not read as much metadata as this
@@ -102,8 +102,10 @@ func (l *loop) run() {
 	}
 }
 
+// grow makes a pause longer by a quarter, up to limit, Settings.Backoff: it stays about a fifth of the time since the first failure. If it doubled,
+// whoever is back after a time would be asked after twice that time; nothing that clients write with acks=all is acknowledged so long.
 func grow(pause, limit time.Duration) time.Duration {
-	return min(max(2*pause, firstPause), limit)
+	return min(max(pause+pause/4, firstPause), limit)
 }
 
 // rest waits for d (0: without end), for a new partition, or for the end.
