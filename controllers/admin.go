@@ -168,7 +168,9 @@ func (s *scope) addresses(role string, port int32) []string {
 		}
 	}
 	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
-		if ra, rb := podReady(a), podReady(b); ra != rb {
+		_, ra := podReady(a)
+		_, rb := podReady(b)
+		if ra != rb {
 			if ra {
 				return -1
 			}

@@ -180,8 +180,9 @@ func (s *scope) snapshot() plan.Snapshot {
 		}
 		if p := s.pods[podName(n.name)]; p != nil {
 			pn.Zone = p.Labels[corev1.LabelTopologyZone]
+			since, isReady := podReady(p)
 			pn.Pod = &plan.Pod{
-				Name: p.Name, UID: p.UID, Hash: p.Annotations[annotationTemplateHash], Ready: podReady(p),
+				Name: p.Name, UID: p.UID, Hash: p.Annotations[annotationTemplateHash], Ready: isReady, ReadySince: since,
 				Terminating: p.DeletionTimestamp != nil, Broken: brokenPod(p, s.now), Created: p.CreationTimestamp.Time,
 				Restart: restartAsked(p),
 			}
@@ -194,13 +195,14 @@ func (s *scope) snapshot() plan.Snapshot {
 	return snap
 }
 
-func podReady(p *corev1.Pod) bool {
+// podReady tells whether a pod is Ready, or isn't, and since when.
+func podReady(p *corev1.Pod) (since time.Time, isReady bool) {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
+			return c.LastTransitionTime.Time, c.Status == corev1.ConditionTrue
 		}
 	}
-	return false
+	return time.Time{}, false
 }
 
 // brokenReasons are states of a container that no waiting ends.

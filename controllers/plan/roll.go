@@ -11,6 +11,10 @@ import (
 // Settling is how long a pod that isn't Ready is given before it may be restarted into another template.
 const Settling = 20 * time.Second
 
+// Reached is how long after a broker turns Ready its Services lead to it from everywhere: the EndpointSlice controller and kube-proxy each gather
+// changes for up to a second. Kubernetes keeps the instant in whole seconds, rounded down, which is one more.
+const Reached = 3 * time.Second
+
 // Unschedulable is Broken of a pod without a place.
 const Unschedulable = "Unschedulable"
 
@@ -92,6 +96,9 @@ func Roll(s Snapshot) RollStep {
 	if why := s.behind(); why != "" && !n.Controller && n.Has != n.Want {
 		return RollStep{Do: RollWait, Node: n, Why: why}
 	}
+	if m, ok := s.unreached(n); ok && planted.Bug != planted.UnreachedLeads {
+		return RollStep{Do: RollWait, Node: m, Why: m.Name + " to be reached by its Services"}
+	}
 	if batch := s.together(n, stale); len(batch) > 1 {
 		return RollStep{Do: RollBatch, Node: n, Batch: batch}
 	}
@@ -115,6 +122,20 @@ func (s Snapshot) returning() (Node, bool) {
 		return Node{}, false
 	}
 	return s.Nodes[first], true
+}
+
+// unreached finds another broker that has been Ready for so short a time that clients and followers may still be refused: what this one leads
+// is about to move there, too.
+func (s Snapshot) unreached(than Node) (Node, bool) {
+	for _, n := range s.Nodes {
+		if !than.Broker || !n.Broker || n.ID == than.ID || !n.Up() {
+			continue
+		}
+		if since := s.Now.Sub(n.Pod.ReadySince); since < Reached && since > -Reached { // another clock's, which may be wrong by more
+			return n, true
+		}
+	}
+	return Node{}, false
 }
 
 func (n Node) comesBack() bool {

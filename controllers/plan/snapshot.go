@@ -58,6 +58,7 @@ type Pod struct {
 	UID         types.UID
 	Hash        string // of the template it was made from
 	Ready       bool
+	ReadySince  time.Time // by the kubelet's clock, whole seconds; of no account unless Ready
 	Terminating bool
 	// StopBy is, of a pod that terminates, when its grace period ends.
 	StopBy time.Time

@@ -59,6 +59,7 @@ var table = [mutations]Mutant{
 	MajorityUnspared:   {Name: "majority-unspared", Bug: "A voter is restarted though the others that keep up are no majority."},
 	MinISRUnspared:     {Name: "min-isr-unspared", Bug: "A broker is restarted though a partition can't spare it."},
 	RollGoesOn:         {Name: "roll-goes-on", Bug: "A roll doesn't wait for the node that it has taken down."},
+	UnreachedLeads:     {Name: "unreached-leads", Bug: "A broker goes while what it leads can only go to one that its Services don't lead to yet."},
 	BadTemplateSpreads: {Name: "bad-template-spreads", Bug: "A template that is proved bad is given to the next broken node."},
 
 	ZonesMixed:      {Name: "zones-mixed", Bug: "A batch takes brokers of several zones."},

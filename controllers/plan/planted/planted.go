@@ -38,6 +38,7 @@ const (
 	MajorityUnspared
 	MinISRUnspared
 	RollGoesOn
+	UnreachedLeads
 	BadTemplateSpreads
 
 	// Rolls of several brokers.

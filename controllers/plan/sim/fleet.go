@@ -121,12 +121,20 @@ func (f *fleet) act() plan.RollStep {
 			role = " (leader)"
 		}
 		f.note("%s %s%s -> %s", how, n.Name, role, n.Want)
+		f.must(!n.Broker || n.Pod.Broken != "" || !n.Pod.Ready || !f.justBack(*n), "reached", "%s goes while another broker has just come back", n.Name)
 		n.Has = n.Want
 		pod := *n.Pod
 		pod.Terminating, pod.Ready = true, false
 		n.Pod = &pod
 	}
 	return step
+}
+
+// justBack tells whether clients may still be refused by another broker that is Ready.
+func (f *fleet) justBack(than plan.Node) bool {
+	return slices.ContainsFunc(f.nodes, func(n plan.Node) bool {
+		return n.Broker && n.ID != than.ID && n.Up() && f.now.Sub(n.Pod.ReadySince) < 2*time.Second
+	})
 }
 
 // happen is one event of the world.
@@ -147,7 +155,7 @@ func (f *fleet) happen() {
 	case !n.Pod.Ready && f.needsQuorum && (n.Pod.Hash != f.cured || !f.majorityRuns()):
 	case !n.Pod.Ready:
 		pod := *n.Pod
-		pod.Ready = true
+		pod.Ready, pod.ReadySince = true, f.now
 		n.Pod = &pod
 	case f.behind[n.ID]:
 		delete(f.behind, n.ID)

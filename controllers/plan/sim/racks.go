@@ -209,7 +209,7 @@ func (w *racks) second() {
 			n.Pod = &pod
 		case !n.Pod.Ready && over:
 			pod := *n.Pod
-			pod.Ready = true
+			pod.Ready, pod.ReadySince = true, w.now
 			n.Pod = &pod
 			w.until[n.ID] = w.now.Add(catchingUp)
 		case n.Pod.Ready && over && w.behind[n.ID]:
