@@ -14,8 +14,9 @@ var ErrInconsistent = errors.New("record does not fit the metadata image")
 type applier struct {
 	prev, next *Image
 	delta      *Delta
-	topics     map[uuid.UUID]*Topic // topics of this pass, which it may write
-	parts      map[uuid.UUID]bool   // those whose partitions were copied
+	topics     map[uuid.UUID]*Topic                 // topics of this pass, which it may write
+	parts      map[uuid.UUID]bool                   // those whose partitions were copied
+	configs    map[ConfigResource]map[string]string // settings of this pass, which it may write
 	counts     map[int32]*Counts
 }
 
@@ -34,10 +35,7 @@ func (img *Image) Apply(recs []Record, lastOffset int64, epoch int32) (*Image, e
 func (img *Image) ApplyDelta(recs []Record, lastOffset int64, epoch int32) (*Image, *Delta, error) {
 	next := *img
 	next.Offset, next.Epoch = lastOffset, epoch
-	a := &applier{
-		prev: img, next: &next, delta: NewDelta(),
-		topics: map[uuid.UUID]*Topic{}, parts: map[uuid.UUID]bool{}, counts: map[int32]*Counts{},
-	}
+	a := &applier{prev: img, next: &next, delta: NewDelta()}
 	for i, rec := range recs {
 		if err := a.apply(rec); err != nil {
 			return nil, nil, fmt.Errorf("record %d of %d up to offset %d: %T: %w: %w", i+1, len(recs), lastOffset, rec, ErrInconsistent, err)

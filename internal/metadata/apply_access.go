@@ -12,7 +12,7 @@ func (a *applier) addACL(rec *AccessControlEntryRecord) error {
 		return fmt.Errorf("access control entry %s exists", rec.ID)
 	}
 	own(&a.next.acls, a.prev.acls).set(rec.ID, rec)
-	a.delta.ACLs[rec.ID] = true
+	mark(&a.delta.ACLs, rec.ID)
 	return nil
 }
 
@@ -21,14 +21,14 @@ func (a *applier) removeACL(rec *RemoveAccessControlEntryRecord) error {
 		return fmt.Errorf("unknown access control entry %s", rec.ID)
 	}
 	own(&a.next.acls, a.prev.acls).delete(rec.ID)
-	a.delta.ACLs[rec.ID] = true
+	mark(&a.delta.ACLs, rec.ID)
 	return nil
 }
 
 func (a *applier) setScram(rec *UserScramCredentialRecord) error {
 	key := ScramKey{rec.Mechanism, rec.Name}
 	own(&a.next.scram, a.prev.scram).set(key, rec)
-	a.delta.Scram[key] = true
+	mark(&a.delta.Scram, key)
 	return nil
 }
 
@@ -38,7 +38,7 @@ func (a *applier) removeScram(rec *RemoveUserScramCredentialRecord) error {
 		return fmt.Errorf("user %q has no credential of mechanism %d", rec.Name, rec.Mechanism)
 	}
 	own(&a.next.scram, a.prev.scram).delete(key)
-	a.delta.Scram[key] = true
+	mark(&a.delta.Scram, key)
 	return nil
 }
 
@@ -74,19 +74,19 @@ func (a *applier) setQuota(rec *ClientQuotaRecord) error {
 	} else {
 		own(&a.next.quotas, a.prev.quotas).set(key, next)
 	}
-	a.delta.Quotas[key] = true
+	mark(&a.delta.Quotas, key)
 	return nil
 }
 
 func (a *applier) setToken(rec *DelegationTokenRecord) error {
 	own(&a.next.tokens, a.prev.tokens).set(rec.TokenID, rec)
-	a.delta.Tokens[rec.TokenID] = true
+	mark(&a.delta.Tokens, rec.TokenID)
 	return nil
 }
 
 // removeToken forgives an unknown token, as Kafka does: a token may expire twice.
 func (a *applier) removeToken(rec *RemoveDelegationTokenRecord) error {
 	own(&a.next.tokens, a.prev.tokens).delete(rec.TokenID)
-	a.delta.Tokens[rec.TokenID] = true
+	mark(&a.delta.Tokens, rec.TokenID)
 	return nil
 }

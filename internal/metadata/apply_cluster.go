@@ -14,7 +14,7 @@ func (a *applier) registerBroker(rec *RegisterBrokerRecord) error {
 		Fenced: rec.Fenced, InControlledShutdown: rec.InControlledShutdown, MigratingZKBroker: rec.IsMigratingZKBroker,
 		LogDirs: kept(rec.LogDirs), CordonedLogDirs: kept(rec.CordonedLogDirs),
 	})
-	a.delta.Brokers[rec.BrokerID] = true
+	mark(&a.delta.Brokers, rec.BrokerID)
 	return nil
 }
 
@@ -35,7 +35,7 @@ func (a *applier) unregisterBroker(rec *UnregisterBrokerRecord) error {
 		return err
 	}
 	own(&a.next.brokers, a.prev.brokers).delete(rec.BrokerID)
-	a.delta.Brokers[rec.BrokerID] = true
+	mark(&a.delta.Brokers, rec.BrokerID)
 	return nil
 }
 
@@ -49,7 +49,7 @@ func (a *applier) changeBroker(id int32, epoch int64, change func(*Broker) error
 		return fmt.Errorf("broker %d: %w", id, err)
 	}
 	own(&a.next.brokers, a.prev.brokers).set(id, &b)
-	a.delta.Brokers[id] = true
+	mark(&a.delta.Brokers, id)
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (a *applier) registerController(rec *RegisterControllerRecord) error {
 		ID: rec.ControllerID, IncarnationID: rec.IncarnationID, ZKMigrationReady: rec.ZKMigrationReady,
 		Listeners: kept(rec.EndPoints), Features: kept(rec.Features),
 	})
-	a.delta.Controllers[rec.ControllerID] = true
+	mark(&a.delta.Controllers, rec.ControllerID)
 	return nil
 }
 
@@ -112,17 +112,20 @@ func (a *applier) setFeature(rec *FeatureLevelRecord) error {
 	} else {
 		features.set(rec.Name, rec.FeatureLevel)
 	}
-	a.delta.Features[rec.Name] = true
+	mark(&a.delta.Features, rec.Name)
 	return nil
 }
 
 func (a *applier) setConfig(rec *ConfigRecord) error {
 	res := ConfigResource{rec.ResourceType, rec.ResourceName}
-	old, _ := a.next.configs.get(res)
 	configs := own(&a.next.configs, a.prev.configs)
-	m := maps.Clone(old)
-	if m == nil {
-		m = map[string]string{}
+	m, ours := a.configs[res]
+	if !ours {
+		old, _ := a.next.configs.get(res)
+		if m = maps.Clone(old); m == nil {
+			m = map[string]string{}
+		}
+		put(&a.configs, res, m)
 	}
 	if rec.Value == nil {
 		delete(m, rec.Name)
@@ -134,14 +137,15 @@ func (a *applier) setConfig(rec *ConfigRecord) error {
 	} else {
 		configs.set(res, m)
 	}
-	a.delta.Configs[res] = true
+	mark(&a.delta.Configs, res)
 	return nil
 }
 
 func (a *applier) deleteConfigs(res ConfigResource) {
 	if _, ok := a.next.configs.get(res); ok {
 		own(&a.next.configs, a.prev.configs).delete(res)
-		a.delta.Configs[res] = true
+		delete(a.configs, res)
+		mark(&a.delta.Configs, res)
 	}
 }
 
@@ -164,7 +168,7 @@ func (a *applier) ownTopic(id uuid.UUID) (*Topic, error) {
 		return nil, fmt.Errorf("unknown topic id %s", id)
 	}
 	t := *old
-	a.topics[id] = &t
+	put(&a.topics, id, &t)
 	own(&a.next.topics, a.prev.topics).set(id, &t)
 	return &t, nil
 }

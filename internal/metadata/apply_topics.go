@@ -15,7 +15,8 @@ func (a *applier) createTopic(rec *TopicRecord) error {
 		return fmt.Errorf("topic id %s is %q already", rec.TopicID, old.Name)
 	}
 	t := &Topic{ID: rec.TopicID, Name: rec.Name, parts: newOrdered[int32, *Partition]()}
-	a.topics[t.ID], a.parts[t.ID] = t, true
+	put(&a.topics, t.ID, t)
+	mark(&a.parts, t.ID)
 	own(&a.next.topics, a.prev.topics).set(t.ID, t)
 	own(&a.next.topicIDs, a.prev.topicIDs).set(t.Name, t.ID)
 	d := a.delta.topic(t.ID, t.Name)
@@ -33,7 +34,7 @@ func (a *applier) removeTopic(rec *RemoveTopicRecord) error {
 	d.Deleted = true
 	for i, p := range t.parts.all() {
 		a.reindex(PartitionRef{t.ID, i}, p, nil)
-		d.Partitions[i] = true
+		mark(&d.Partitions, i)
 	}
 	a.next.partitions -= t.parts.len()
 	own(&a.next.topics, a.prev.topics).delete(t.ID)
@@ -47,14 +48,14 @@ func (a *applier) removeTopic(rec *RemoveTopicRecord) error {
 func (a *applier) storePartition(t *Topic, i int32, old, p *Partition) {
 	if !a.parts[t.ID] {
 		t.parts = t.parts.copy()
-		a.parts[t.ID] = true
+		mark(&a.parts, t.ID)
 	}
 	t.parts.set(i, p)
 	if old == nil {
 		a.next.partitions++
 	}
 	a.reindex(PartitionRef{t.ID, i}, old, p)
-	a.delta.topic(t.ID, t.Name).Partitions[i] = true
+	mark(&a.delta.topic(t.ID, t.Name).Partitions, i)
 }
 
 func (a *applier) setPartition(rec *PartitionRecord) error {

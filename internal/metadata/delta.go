@@ -31,13 +31,26 @@ type TopicDelta struct {
 	Partitions map[int32]bool
 }
 
-// NewDelta returns a delta that names nothing.
-func NewDelta() *Delta {
-	return &Delta{
-		Topics: map[uuid.UUID]*TopicDelta{}, Brokers: map[int32]bool{}, Controllers: map[int32]bool{},
-		Configs: map[ConfigResource]bool{}, Features: map[string]bool{}, Quotas: map[string]bool{},
-		ACLs: map[uuid.UUID]bool{}, Scram: map[ScramKey]bool{}, Tokens: map[string]bool{},
+// NewDelta returns a delta that names nothing. Its maps are made when they are needed: one is made for each commit, and names one thing or two.
+func NewDelta() *Delta { return &Delta{} }
+
+// mark adds a name.
+func mark[K comparable](names *map[K]bool, name K) { put(names, name, true) }
+
+// put writes to a map that may be nil.
+func put[K comparable, V any](m *map[K]V, k K, v V) {
+	if *m == nil {
+		*m = map[K]V{}
 	}
+	(*m)[k] = v
+}
+
+// markAll adds a later delta's names.
+func markAll[K comparable](names *map[K]bool, later map[K]bool) {
+	if *names == nil && len(later) > 0 {
+		*names = make(map[K]bool, len(later))
+	}
+	maps.Copy(*names, later)
 }
 
 // IsEmpty tells whether d names nothing.
@@ -52,24 +65,24 @@ func (d *Delta) Merge(later *Delta) {
 		mine := d.topic(id, t.Name)
 		mine.Created = mine.Created || t.Created
 		mine.Deleted = t.Deleted
-		maps.Copy(mine.Partitions, t.Partitions)
+		markAll(&mine.Partitions, t.Partitions)
 	}
-	maps.Copy(d.Brokers, later.Brokers)
-	maps.Copy(d.Controllers, later.Controllers)
-	maps.Copy(d.Configs, later.Configs)
-	maps.Copy(d.Features, later.Features)
-	maps.Copy(d.Quotas, later.Quotas)
-	maps.Copy(d.ACLs, later.ACLs)
-	maps.Copy(d.Scram, later.Scram)
-	maps.Copy(d.Tokens, later.Tokens)
+	markAll(&d.Brokers, later.Brokers)
+	markAll(&d.Controllers, later.Controllers)
+	markAll(&d.Configs, later.Configs)
+	markAll(&d.Features, later.Features)
+	markAll(&d.Quotas, later.Quotas)
+	markAll(&d.ACLs, later.ACLs)
+	markAll(&d.Scram, later.Scram)
+	markAll(&d.Tokens, later.Tokens)
 	d.ProducerIDs = d.ProducerIDs || later.ProducerIDs
 }
 
 func (d *Delta) topic(id uuid.UUID, name string) *TopicDelta {
 	t, ok := d.Topics[id]
 	if !ok {
-		t = &TopicDelta{ID: id, Name: name, Partitions: map[int32]bool{}}
-		d.Topics[id] = t
+		t = &TopicDelta{ID: id, Name: name}
+		put(&d.Topics, id, t)
 	}
 	return t
 }
@@ -78,14 +91,14 @@ func (d *Delta) topic(id uuid.UUID, name string) *TopicDelta {
 // late (prev is Empty then). Parts that the images share cost nothing; ApplyDelta gives the same without a scan.
 func Changes(prev, next *Image) *Delta {
 	d := NewDelta()
-	changed(prev.features, next.features, d.Features)
-	changed(prev.brokers, next.brokers, d.Brokers)
-	changed(prev.controllers, next.controllers, d.Controllers)
-	changed(prev.configs, next.configs, d.Configs)
-	changed(prev.quotas, next.quotas, d.Quotas)
-	changed(prev.acls, next.acls, d.ACLs)
-	changed(prev.scram, next.scram, d.Scram)
-	changed(prev.tokens, next.tokens, d.Tokens)
+	changed(prev.features, next.features, &d.Features)
+	changed(prev.brokers, next.brokers, &d.Brokers)
+	changed(prev.controllers, next.controllers, &d.Controllers)
+	changed(prev.configs, next.configs, &d.Configs)
+	changed(prev.quotas, next.quotas, &d.Quotas)
+	changed(prev.acls, next.acls, &d.ACLs)
+	changed(prev.scram, next.scram, &d.Scram)
+	changed(prev.tokens, next.tokens, &d.Tokens)
 	d.ProducerIDs = prev.nextProducerID != next.nextProducerID
 	if prev.topics == next.topics {
 		return d
@@ -95,10 +108,10 @@ func Changes(prev, next *Image) *Delta {
 		if n, ok := next.topics.get(id); !ok {
 			td := d.topic(id, t.Name)
 			td.Deleted = true
-			changed(t.parts, none, td.Partitions)
+			changed(t.parts, none, &td.Partitions)
 		} else if n != t {
-			parts := map[int32]bool{}
-			if changed(t.parts, n.parts, parts); len(parts) > 0 {
+			var parts map[int32]bool
+			if changed(t.parts, n.parts, &parts); len(parts) > 0 {
 				d.topic(id, t.Name).Partitions = parts
 			}
 		}
@@ -107,25 +120,25 @@ func Changes(prev, next *Image) *Delta {
 		if _, ok := prev.topics.get(id); !ok {
 			td := d.topic(id, t.Name)
 			td.Created = true
-			changed(none, t.parts, td.Partitions)
+			changed(none, t.parts, &td.Partitions)
 		}
 	}
 	return d
 }
 
 // changed names the keys whose values differ.
-func changed[K comparable, V any](prev, next *pmap[K, V], into map[K]bool) {
+func changed[K comparable, V any](prev, next *pmap[K, V], into *map[K]bool) {
 	if prev == next {
 		return
 	}
 	for k, v := range prev.all() {
 		if n, ok := next.get(k); !ok || !same(v, n) {
-			into[k] = true
+			mark(into, k)
 		}
 	}
 	for k := range next.all() {
 		if _, ok := prev.get(k); !ok {
-			into[k] = true
+			mark(into, k)
 		}
 	}
 }

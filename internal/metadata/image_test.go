@@ -156,6 +156,13 @@ func TestRemovedTopicTakesItsSettingsAlong(t *testing.T) {
 	topic, ok := again.TopicByName("t")
 	require.True(t, ok)
 	require.Equal(t, id(2), topic.ID)
+
+	set := func(name string) Record {
+		return &ConfigRecord{ResourceType: ResourceTopic, ResourceName: "t", Name: name, Value: ptr("2")}
+	}
+	again = apply(t, img, set("segment.ms"), &RemoveTopicRecord{TopicID: id(1)}, &TopicRecord{Name: "t", TopicID: id(2)}, set("flush.ms"))
+	require.Equal(t, map[string]string{"flush.ms": "2"}, again.Config(ResourceTopic, "t"), "all in one step")
+	require.Equal(t, map[string]string{"retention.ms": "1"}, img.Config(ResourceTopic, "t"))
 }
 
 func TestClearELR(t *testing.T) {

@@ -149,7 +149,7 @@ func (a *applier) count(id int32) *Counts {
 	if !ok {
 		v, _ := a.prev.counts.get(id)
 		c = &v
-		a.counts[id] = c
+		put(&a.counts, id, c)
 	}
 	return c
 }

@@ -115,35 +115,70 @@ func (l *Loader) kick() {
 // HandleCommit applies committed batches.
 func (l *Loader) HandleCommit(batches []raft.CommittedBatch) {
 	l.mu.Lock()
-	for _, b := range batches {
-		if err := l.applyLocked(b); err != nil {
+	for atATime := most; len(batches) > 0 && !l.faulty; {
+		n := together(batches[:min(len(batches), atATime)])
+		switch err := l.applyLocked(batches[:n]); {
+		case err != nil && n > 1:
+			atATime = 1 // up to the batch that is wrong
+		case err != nil:
 			l.faultLocked(err)
-			break
+		default:
+			batches = batches[n:]
 		}
 	}
 	l.mu.Unlock()
 	l.kick()
 }
 
-func (l *Loader) applyLocked(b raft.CommittedBatch) error {
-	if l.faulty {
-		return nil
+// most bounds the batches that make one step of the image.
+const most = 1000
+
+// together is how many batches, from the first on, may be applied as if they were one. A step costs the same for a record and for hundreds, and a
+// log that was written a record at a time is replayed at each start. A step knows of one epoch, and where it ends; the replayer counts back from
+// there to the marks of a transaction, which stand in batches of their own.
+func together(batches []raft.CommittedBatch) int {
+	for n, b := range batches {
+		if b.Epoch != batches[0].Epoch || marks(b) {
+			return max(n, 1)
+		}
 	}
-	recs, err := decode(b)
-	if err != nil {
+	return len(batches)
+}
+
+// marks tells whether a batch has a record that isn't applied but marks a transaction.
+func marks(b raft.CommittedBatch) bool {
+	for _, value := range b.Records {
+		switch metadata.TypeOf(value) {
+		case metadata.TypeBeginTransaction, metadata.TypeEndTransaction, metadata.TypeAbortTransaction:
+			return true
+		}
+	}
+	return false
+}
+
+// applyLocked applies batches as one step; where it fails nothing of them is applied.
+func (l *Loader) applyLocked(batches []raft.CommittedBatch) error {
+	var recs []metadata.Record
+	var size int64
+	for _, b := range batches {
+		var err error
+		if recs, err = decode(recs, b); err != nil {
+			return err
+		}
+		size += int64(b.SizeBytes)
+	}
+	last := batches[len(batches)-1]
+	if err := l.replayer.Apply(recs, last.LastOffset, last.Epoch); err != nil {
 		return err
 	}
 	l.real = l.real || len(recs) > 0
-	if err := l.replayer.Apply(recs, b.LastOffset, b.Epoch); err != nil {
-		return err
-	}
-	l.offset, l.epoch, l.timestamp = b.LastOffset, b.Epoch, b.AppendTimestamp
-	l.bytes += int64(b.SizeBytes)
+	l.offset, l.epoch, l.timestamp = last.LastOffset, last.Epoch, last.AppendTimestamp
+	l.bytes += size
 	return nil
 }
 
-func decode(b raft.CommittedBatch) ([]metadata.Record, error) {
-	recs := make([]metadata.Record, 0, len(b.Records))
+// decode adds a batch's records to recs.
+func decode(recs []metadata.Record, b raft.CommittedBatch) ([]metadata.Record, error) {
 	for i, value := range b.Records {
 		rec, _, err := metadata.Decode(value)
 		if err != nil {
@@ -188,7 +223,7 @@ func readSnapshot(r raft.SnapshotReader) (img *metadata.Image, seen bool, err er
 		if err != nil {
 			return nil, false, err
 		}
-		recs, err := decode(b)
+		recs, err := decode(nil, b)
 		if err != nil {
 			return nil, false, err
 		}

@@ -193,3 +193,76 @@ func TestASnapshotReplacesTheState(t *testing.T) {
 		require.Len(t, f.faults, 1)
 	})
 }
+
+func batch(offset int64, epoch int32, recs ...metadata.Record) raft.CommittedBatch {
+	b := raft.CommittedBatch{BaseOffset: offset, LastOffset: offset + int64(max(len(recs), 1)) - 1, Epoch: epoch}
+	for _, rec := range recs {
+		b.Records = append(b.Records, metadata.Encode(rec, 0))
+	}
+	return b
+}
+
+// What comes in one call goes the same way as what comes batch by batch: around transactions and control batches, over a change of the epoch, and
+// up to a batch that is wrong.
+func TestBatchesTogetherAreAppliedAsOneByOne(t *testing.T) {
+	topic := func(name string, id byte) metadata.Record {
+		return &metadata.TopicRecord{Name: name, TopicID: uuid.UUID{id}}
+	}
+	batches := []raft.CommittedBatch{
+		batch(0, 1, topic("a", 1), topic("b", 2)), batch(2, 1), batch(3, 1, topic("c", 3)),
+		batch(4, 1, &metadata.BeginTransactionRecord{}, topic("d", 4)), batch(6, 2), batch(7, 2, topic("e", 5)),
+		batch(8, 2, topic("f", 6), &metadata.EndTransactionRecord{}, topic("g", 7)), batch(11, 2, topic("h", 8)),
+		batch(12, 2, &metadata.BeginTransactionRecord{}), batch(13, 2, topic("never", 9)),
+		batch(14, 2, &metadata.AbortTransactionRecord{}), batch(15, 3, topic("i", 10)), batch(16, 3, topic("j", 11)),
+		batch(17, 3, topic("a", 12)), batch(18, 3, topic("k", 13)),
+	}
+	for end := 1; end <= len(batches); end++ {
+		synctest.Test(t, func(t *testing.T) {
+			f, g := start(t), start(t)
+			defer f.stop()
+			defer g.stop()
+			one := f.subscribe()
+			all := g.subscribe()
+			for _, b := range batches[:end] {
+				f.l.HandleCommit([]raft.CommittedBatch{b})
+			}
+			g.l.HandleCommit(batches[:end])
+			last := batches[end-1].LastOffset
+			f.hw.set(last + 1)
+			g.hw.set(last + 1)
+			synctest.Wait()
+			if bad := last >= 17; bad {
+				require.Len(t, f.faults, 1)
+				require.Len(t, g.faults, 1)
+				require.ErrorContains(t, g.faults[0], `topic "a" exists`)
+				f.hw.set(17)
+				g.hw.set(17)
+			}
+			<-f.l.Ready()
+			<-g.l.Ready()
+			synctest.Wait()
+			require.Equal(t, *one, *all)
+			require.Equal(t, f.l.Current().Offset, g.l.Current().Offset)
+			require.Equal(t, f.l.Current().Epoch, g.l.Current().Epoch)
+			for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "never"} {
+				_, want := f.l.Current().TopicByName(name)
+				_, got := g.l.Current().TopicByName(name)
+				require.Equal(t, want, got, name)
+			}
+		})
+	}
+}
+
+// A log that was written a record at a time is replayed at each start.
+func BenchmarkReplay(b *testing.B) {
+	var batches []raft.CommittedBatch
+	value := "1"
+	for i := range 10_000 {
+		batches = append(batches, batch(int64(i), 1, &metadata.ConfigRecord{ResourceType: metadata.ResourceTopic, ResourceName: "a", Name: "retention.ms", Value: &value}))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		l := New(Config{HighWatermark: (&hw{}).get, Logger: slog.New(slog.DiscardHandler)})
+		l.HandleCommit(batches)
+	}
+}
