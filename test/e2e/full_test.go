@@ -233,8 +233,8 @@ func rollTwentyTimes(t *testing.T, b *background) {
 		rolled(t, func() { restartAll(t) }, false)
 		t.Logf("roll %d took %s; longest gaps so far: metadata %s, produce %s", i+1, time.Since(began).Round(100*time.Millisecond), b.metadata.LongestGap(), b.records.LongestGap())
 	}
-	bench(t, "roll_metadata_gap_of_20_ms", float64(b.metadata.LongestGap().Milliseconds()), 100, "")
-	bench(t, "roll_produce_gap_of_20_ms", float64(b.records.LongestGap().Milliseconds()), 200, "")
+	bench(t, fmt.Sprintf("roll_metadata_gap_of_%d_ms", rolls), float64(b.metadata.LongestGap().Milliseconds()), 100, "")
+	bench(t, fmt.Sprintf("roll_produce_gap_of_%d_ms", rolls), float64(b.records.LongestGap().Milliseconds()), 200, "")
 }
 
 // restartAll asks for a restart of every node.

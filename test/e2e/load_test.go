@@ -21,8 +21,8 @@ import (
 
 // background is what runs while something is done to the cluster: producers that book every record, writers of metadata and
 // a consumer. Of producers and writers there are two each. One has a default client, which waits a quarter of a second and
-// more before it asks another broker, and up to 10 s for a connection; the other asks the next one at once, so that its gaps
-// are the cluster's and not the client's.
+// more before it asks another broker, and up to 10 s for a connection; the other asks the next one at once, and stays with one that
+// answers, so that its gaps are the cluster's and not the client's.
 type background struct {
 	t        testing.TB
 	topic    string
@@ -72,7 +72,7 @@ func startLoad(t testing.TB, topic string) *background {
 func startLoadAt(t testing.TB, topic string, every time.Duration) *background {
 	t.Helper()
 	b := &background{t: t, topic: topic, opts: []kgo.Opt{kgo.SeedBrokers(external(t)...)}}
-	b.metadata = load.MetadataWriter{Topic: topic, Every: every}
+	b.metadata = load.MetadataWriter{Topic: topic, Every: every, Connected: true}
 	b.patient.metadata = load.MetadataWriter{Topic: topic, Key: "max.compaction.lag.ms", Every: 10 * time.Millisecond}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

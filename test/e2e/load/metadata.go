@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // metadataBase is the value of a writer's first write; any is a valid number of milliseconds and of bytes.
@@ -20,6 +21,10 @@ type MetadataWriter struct {
 	Topic string
 	Key   string        // of a writer's own: retention.ms unless set
 	Every time.Duration // from write to write; a slow answer delays the next
+	// Connected: it asks the broker that answered last, and another one when that fails, as Kafka's own admin client prefers nodes that it is
+	// connected to. franz-go goes round all, the seeds that it was given too: it calls at a broker that is down again and again, and Linux refuses
+	// that (ICMP, from a Service without endpoints) a few times, then once a second; the other calls are lost, and take the dial timeout.
+	Connected bool
 	Ledger
 }
 
@@ -37,7 +42,10 @@ func (w *MetadataWriter) Run(ctx context.Context, opts ...kgo.Opt) error {
 		return err
 	}
 	defer cl.Close()
-	adm := kadm.NewClient(cl)
+	alter := through(kadm.NewClient(cl))
+	if w.Connected {
+		alter = (&connected{cl: cl}).alter
+	}
 	t := time.NewTicker(w.Every)
 	defer t.Stop()
 	w.Start(time.Now())
@@ -49,17 +57,64 @@ func (w *MetadataWriter) Run(ctx context.Context, opts ...kgo.Opt) error {
 		case <-t.C:
 		}
 		v := fmt.Sprint(metadataBase + i)
-		r, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: w.key(), Value: &v}}, w.Topic)
-		if err == nil && len(r) > 0 {
-			err = r[0].Err
-		}
-		switch {
+		switch err := alter(ctx, w.Topic, w.key(), v); {
 		case err == nil:
 			w.Acked("metadata", i, time.Now())
 		case ctx.Err() == nil:
 			w.Failed(err)
 		}
 	}
+}
+
+func through(adm *kadm.Client) func(ctx context.Context, topic, key, value string) error {
+	return func(ctx context.Context, topic, key, value string) error {
+		r, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &value}}, topic)
+		if err == nil && len(r) > 0 {
+			err = r[0].Err
+		}
+		return err
+	}
+}
+
+// connected asks one broker as long as it answers.
+type connected struct {
+	cl      *kgo.Client
+	brokers []int32 // the first is asked
+	failed  int     // in a row
+}
+
+func (c *connected) alter(ctx context.Context, topic, key, value string) error {
+	if len(c.brokers) == 0 || c.failed > len(c.brokers) {
+		meta := kmsg.NewPtrMetadataRequest()
+		meta.Topics = []kmsg.MetadataRequestTopic{}
+		resp, err := meta.RequestWith(ctx, c.cl)
+		if err != nil {
+			return err
+		}
+		c.brokers, c.failed = nil, 0
+		for _, b := range resp.Brokers {
+			c.brokers = append(c.brokers, b.NodeID)
+		}
+		if len(c.brokers) == 0 {
+			return kerr.BrokerNotAvailable
+		}
+	}
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{
+		ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: topic,
+		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: key, Op: kmsg.IncrementalAlterConfigOpSet, Value: &value}},
+	}}
+	resp, err := req.RequestWith(ctx, c.cl.Broker(int(c.brokers[0])))
+	if err == nil && len(resp.Resources) > 0 {
+		err = kerr.ErrorForCode(resp.Resources[0].ErrorCode)
+	}
+	if err == nil {
+		c.failed = 0
+		return nil
+	}
+	c.failed++
+	c.brokers = append(c.brokers[1:], c.brokers[0])
+	return err
 }
 
 // Lost asks for the config as it stands and returns how many of the latest acknowledged writes it lacks: 0 when nothing
