@@ -165,7 +165,7 @@ func (w *world) podStatus(pod *corev1.Pod, age time.Duration) {
 	case runs != nil:
 		st := corev1.PodStatus{
 			Phase: corev1.PodRunning, PodIP: runs.ip, HostIP: "192.0.2.10",
-			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: metav1.NewTime(w.now)}},
 		}
 		if runs.ready {
 			st.Conditions[0].Status = corev1.ConditionTrue

@@ -17,7 +17,7 @@ import (
 )
 
 // clusters is where the API server has the test's KRaftClusters.
-const clusters = "/apis/kraft.dev/v1alpha1/namespaces/" + namespace + "/kraftclusters/"
+func clusters() string { return "/apis/kraft.dev/v1alpha1/namespaces/" + namespace + "/kraftclusters/" }
 
 // apiServer is the API server of the kubeconfig in the environment. What is looked at again and again is read from it directly: a
 // kubectl each time would take a good part of the machine that the cluster is measured on.

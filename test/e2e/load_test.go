@@ -21,8 +21,8 @@ import (
 
 // background is what runs while something is done to the cluster: producers that book every record, writers of metadata and
 // a consumer. Of producers and writers there are two each. One has a default client, which waits a quarter of a second and
-// more before it asks another broker, and up to 10 s for a connection; the other asks the next one at once, and stays with one that
-// answers, so that its gaps are the cluster's and not the client's.
+// more before it asks another broker, and up to 10 s for a connection: it writes little, twenty times a second, for its gaps alone. The other asks
+// the next one at once, and stays with one that answers, so that its gaps are the cluster's and not the client's.
 type background struct {
 	t        testing.TB
 	topic    string
@@ -73,7 +73,7 @@ func startLoadAt(t testing.TB, topic string, every time.Duration) *background {
 	t.Helper()
 	b := &background{t: t, topic: topic, opts: []kgo.Opt{kgo.SeedBrokers(external(t)...)}}
 	b.metadata = load.MetadataWriter{Topic: topic, Every: every, Connected: true}
-	b.patient.metadata = load.MetadataWriter{Topic: topic, Key: "max.compaction.lag.ms", Every: 10 * time.Millisecond}
+	b.patient.metadata = load.MetadataWriter{Topic: topic, Key: "max.compaction.lag.ms", Every: 50 * time.Millisecond}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	require.NoError(t, load.EnsureTopic(ctx, topic, 6, 3, b.opts...))
@@ -94,7 +94,7 @@ func startLoadAt(t testing.TB, topic string, every time.Duration) *background {
 		})
 	}
 	produce(&b.records, topic, 500, logged(t, topic+"-produce", quick(b.opts)))
-	produce(&b.patient.records, topic+"-patient", 100, logged(t, topic+"-patient-produce", b.opts))
+	produce(&b.patient.records, topic+"-patient", 20, logged(t, topic+"-patient-produce", b.opts))
 	write := func(w *load.MetadataWriter, opts []kgo.Opt) {
 		b.wg.Go(func() {
 			if err := w.Run(running, opts...); err != nil {

@@ -19,10 +19,12 @@ import (
 )
 
 const (
-	namespace         = "kraft-e2e"
 	operatorNamespace = "kraft-system"
 	cluster           = "demo"
 )
+
+// namespace is where the cluster is; move changes it.
+var namespace = "kraft-e2e"
 
 func env(t testing.TB, name string) string {
 	t.Helper()
@@ -68,18 +70,18 @@ func localkube(t testing.TB, args ...string) string {
 // field reads one field of the cluster by jsonpath.
 func field(t testing.TB, path string) string {
 	t.Helper()
-	return fieldOf(t, clusters+cluster, path)
+	return fieldOf(t, clusters()+cluster, path)
 }
 
 func condition(t testing.TB, name, kind string) string {
 	t.Helper()
-	return fieldOf(t, clusters+name, `{.status.conditions[?(@.type=="`+kind+`")].status}`)
+	return fieldOf(t, clusters()+name, `{.status.conditions[?(@.type=="`+kind+`")].status}`)
 }
 
 // ready: what the operator says is about the newest spec, and it is True.
 func ready(t testing.TB, name string) bool {
 	t.Helper()
-	s := strings.Fields(fieldOf(t, clusters+name, `{.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}`))
+	s := strings.Fields(fieldOf(t, clusters()+name, `{.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}`))
 	return len(s) == 3 && s[0] == s[1] && s[2] == "True"
 }
 

@@ -268,7 +268,7 @@ func (p *pod) ended() {
 func (p *pod) running(c *container, ready bool) corev1.PodStatus {
 	st := corev1.PodStatus{
 		Phase: corev1.PodRunning, HostIP: hostIP, HostIPs: []corev1.HostIP{{IP: hostIP}}, PodIP: c.ip, PodIPs: []corev1.PodIP{{IP: c.ip}},
-		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}},
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now()}},
 	}
 	if ready {
 		st.Conditions[0].Status = corev1.ConditionTrue
