@@ -131,9 +131,12 @@ func victim(t testing.TB) string {
 	return ""
 }
 
-// losable are the nodes with one broker, a controller and at most one voter, and how many voters: what is left serves. The
+// tenants are what stands on a machine.
+type tenants struct{ controllers, voters int }
+
+// losable are the nodes with one broker, a controller and at most one voter: what is left serves. The
 // operator's node is spared, for without it nobody would be left who could do something before the node is back.
-func losable(t testing.TB) map[string]int {
+func losable(t testing.TB) map[string]tenants {
 	t.Helper()
 	brokers, controllers, voters := map[string]int{}, map[string]int{}, map[string]int{}
 	all := pods(t)
@@ -149,10 +152,10 @@ func losable(t testing.TB) map[string]int {
 		voters[all[id].Node]++
 	}
 	spared := operator(t).Node
-	out := map[string]int{}
+	out := map[string]tenants{}
 	for node, n := range brokers {
 		if node != spared && n == 1 && controllers[node] > 0 && voters[node] <= 1 {
-			out[node] = voters[node]
+			out[node] = tenants{controllers[node], voters[node]}
 		}
 	}
 	t.Logf("brokers %v, controllers %v, voters %v, operator on %s: can be lost: %v", brokers, controllers, voters, spared, out)
