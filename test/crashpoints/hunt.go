@@ -83,7 +83,8 @@ func prepareAll(out io.Writer, s stage, list []verb) ([]*prepared, bool) {
 	spread(s.atOnce(), len(list), func(i int) { ready[i], errs[i] = prepare(s, list[i]) })
 	ok := true
 	for i, err := range errs {
-		if err == nil && !s.sameEachTime() && len(list[i].play) == 1 { // else it is chance how far the operator was when a hand acted
+		v := list[i]
+		if err == nil && !s.sameEachTime() && len(v.play) == 1 && !v.varies && !v.leads { // else it is chance how far the operator was when a hand acted
 			err = ready[i].like(models{})
 		}
 		if err != nil {

@@ -71,7 +71,8 @@ func (w *world) normal() map[string]string {
 		must(err)
 		out[clean(k.String())] = clean(string(text))
 	}
-	if w.fleet.q != nil {
+	told := !w.byChance || len(w.fleet.run) > 0 // what a cluster that is gone said last is chance
+	if w.fleet.q != nil && told {
 		out["voters"] = clean(fmt.Sprint(w.fleet.q.voters))
 	}
 	switch {
@@ -84,7 +85,9 @@ func (w *world) normal() map[string]string {
 		}
 	}
 	out["dynamic settings"] = fmt.Sprint(w.fleet.configs)
-	out["registered brokers"] = fmt.Sprint(slices.Sorted(maps.Keys(w.fleet.registered)))
+	if told {
+		out["registered brokers"] = fmt.Sprint(slices.Sorted(maps.Keys(w.fleet.registered)))
+	}
 	return out
 }
 

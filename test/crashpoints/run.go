@@ -152,6 +152,9 @@ func prepare(s stage, v verb) (*prepared, error) {
 	p.forks = nil
 	again := p.once("", -1, false)
 	p.forks = kept
+	if v.leads && !s.sameEachTime() {
+		p.sound.end = nil // compared with nothing
+	}
 	if again.problem != "" {
 		return nil, fmt.Errorf("%s without a fault, the second time: %s", v.name, again.tell())
 	}

@@ -31,6 +31,8 @@ type verb struct {
 	virtual bool
 	// varies: how often a node starts is a matter of when the hand acts.
 	varies bool
+	// leads: which nodes it is about follows from who leads, which is chance on the real ones.
+	leads bool
 }
 
 func now(what string, do func(*world)) step { return step{what, nil, do} }
