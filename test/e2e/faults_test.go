@@ -124,8 +124,11 @@ func cutNode(t *testing.T) {
 // victim is a node whose loss the cluster bears.
 func victim(t testing.TB) string {
 	t.Helper()
+	spared := operator(t).Node // without it nobody would be left who could do something before the node is back
 	for node := range losable(t) {
-		return node
+		if node != spared {
+			return node
+		}
 	}
 	require.Fail(t, "no node can be lost")
 	return ""
@@ -134,8 +137,20 @@ func victim(t testing.TB) string {
 // tenants are what stands on a machine.
 type tenants struct{ controllers, voters int }
 
-// losable are the nodes with one broker, a controller and at most one voter: what is left serves. The
-// operator's node is spared, for without it nobody would be left who could do something before the node is back.
+// moveOperator has the operator run on another node than this one.
+func moveOperator(t testing.TB, from string) {
+	t.Helper()
+	if operator(t).Node != from {
+		return
+	}
+	kubectl(t, "cordon", from)
+	defer kubectl(t, "uncordon", from)
+	kubectl(t, "-n", operatorNamespace, "delete", "pod", operator(t).Name)
+	kubectl(t, "-n", operatorNamespace, "rollout", "status", "deployment/kraft-operator", "--timeout=60s")
+	require.NotEqual(t, from, operator(t).Node)
+}
+
+// losable are the nodes with one broker, a controller and at most one voter: what is left serves.
 func losable(t testing.TB) map[string]tenants {
 	t.Helper()
 	brokers, controllers, voters := map[string]int{}, map[string]int{}, map[string]int{}
@@ -151,14 +166,13 @@ func losable(t testing.TB) map[string]tenants {
 		id, _, _ := strings.Cut(v, "@")
 		voters[all[id].Node]++
 	}
-	spared := operator(t).Node
 	out := map[string]tenants{}
 	for node, n := range brokers {
-		if node != spared && n == 1 && controllers[node] > 0 && voters[node] <= 1 {
+		if n == 1 && controllers[node] > 0 && voters[node] <= 1 {
 			out[node] = tenants{controllers[node], voters[node]}
 		}
 	}
-	t.Logf("brokers %v, controllers %v, voters %v, operator on %s: can be lost: %v", brokers, controllers, voters, spared, out)
+	t.Logf("brokers %v, controllers %v, voters %v, operator on %s: can be lost: %v", brokers, controllers, voters, operator(t).Node, out)
 	return out
 }
 

@@ -341,6 +341,7 @@ func losePower(t *testing.T, b *background, on string) {
 		}
 	}
 	require.NotEmpty(t, node, "a machine with a voter and no observer")
+	moveOperator(t, node)
 	began := time.Now()
 	localkube(t, "node", "stop", node)
 	eventually(t, "three voters elsewhere", 2*time.Minute, func() bool {
