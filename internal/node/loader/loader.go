@@ -135,7 +135,7 @@ const most = 1000
 
 // together is how many batches, from the first on, may be applied as if they were one. A step costs the same for a record and for hundreds, and a
 // log that was written a record at a time is replayed at each start. A step knows of one epoch, and where it ends; the replayer counts back from
-// there to the marks of a transaction, which stand in batches of their own.
+// there to a transaction's marks, so a batch that has some is applied alone.
 func together(batches []raft.CommittedBatch) int {
 	for n, b := range batches {
 		if b.Epoch != batches[0].Epoch || marks(b) {
