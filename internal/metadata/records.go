@@ -42,15 +42,6 @@ func AppendRecord(dst []byte, rec Record, version int16) []byte {
 	return rec.AppendTo(dst, version)
 }
 
-// TypeOf is the type that an encoded record says it has; -1 where it says nothing. Decode says whether it is one.
-func TypeOf(value []byte) RecordType {
-	r := &reader{b: value}
-	if frame, typ := r.uvarint(), r.uvarint(); r.err == nil && frame == frameVersion && typ <= 0x7fff {
-		return RecordType(typ)
-	}
-	return -1
-}
-
 // Decode reads one record value as it stands in the log and returns the record and its version.
 //
 // Bound:  time and memory are proportional to len(value); nothing in the result aliases it.

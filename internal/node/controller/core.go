@@ -82,7 +82,7 @@ func (c *core) commit(batches []raft.CommittedBatch) error {
 		if c.active() {
 			err = c.commitPrepared(rest[0])
 		} else {
-			n = runLength(rest)
+			n = raft.RunLength(rest, maxRecordsPerBatch)
 			err = c.replayBatches(rest[:n])
 		}
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kraft-dev/kraft-operator/internal/metadata"
+	"github.com/kraft-dev/kraft-operator/internal/node/raft"
 )
 
 func TestActivationLaysDownTheBootstrapRecordsInOneTransaction(t *testing.T) {
@@ -204,7 +205,7 @@ func TestSmallBatchesAreReplayedTogether(t *testing.T) {
 	late := q.newNode(3, 3).core
 	runs := 0
 	for rest := q.batches; len(rest) > 0; runs++ {
-		rest = rest[runLength(rest):]
+		rest = rest[raft.RunLength(rest, maxRecordsPerBatch):]
 	}
 	require.Less(t, runs, len(q.batches)/2)
 	require.NoError(t, late.commit(q.batches))

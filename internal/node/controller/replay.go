@@ -23,20 +23,6 @@ func (c *core) commitPrepared(b raft.CommittedBatch) error {
 	return nil
 }
 
-// runLength counts the batches from the first on that follow each other within an epoch, which are replayed together: one by one, the
-// small batches of a long log took a node that has just started several times as long.
-func runLength(batches []raft.CommittedBatch) int {
-	n, records := 1, len(batches[0].Records)
-	for ; n < len(batches); n++ {
-		b, before := batches[n], batches[n-1]
-		records += len(b.Records)
-		if len(b.Records) == 0 || b.BaseOffset != before.LastOffset+1 || b.Epoch != before.Epoch || records > maxRecordsPerBatch {
-			break
-		}
-	}
-	return n
-}
-
 // replayBatches applies a run of batches on a standby.
 func (c *core) replayBatches(run []raft.CommittedBatch) error {
 	var recs []metadata.Record

@@ -115,11 +115,11 @@ func (l *Loader) kick() {
 // HandleCommit applies committed batches.
 func (l *Loader) HandleCommit(batches []raft.CommittedBatch) {
 	l.mu.Lock()
-	for atATime := most; len(batches) > 0 && !l.faulty; {
-		n := together(batches[:min(len(batches), atATime)])
+	for most := mostRecords; len(batches) > 0 && !l.faulty; {
+		n := raft.RunLength(batches, most)
 		switch err := l.applyLocked(batches[:n]); {
 		case err != nil && n > 1:
-			atATime = 1 // up to the batch that is wrong
+			most = 0 // one by one, up to the batch that is wrong
 		case err != nil:
 			l.faultLocked(err)
 		default:
@@ -130,31 +130,8 @@ func (l *Loader) HandleCommit(batches []raft.CommittedBatch) {
 	l.kick()
 }
 
-// most bounds the batches that make one step of the image.
-const most = 1000
-
-// together is how many batches, from the first on, may be applied as if they were one. A step costs the same for a record and for hundreds, and a
-// log that was written a record at a time is replayed at each start. A step knows of one epoch, and where it ends; the replayer counts back from
-// there to a transaction's marks, so a batch that has some is applied alone.
-func together(batches []raft.CommittedBatch) int {
-	for n, b := range batches {
-		if b.Epoch != batches[0].Epoch || marks(b) {
-			return max(n, 1)
-		}
-	}
-	return len(batches)
-}
-
-// marks tells whether a batch has a record that isn't applied but marks a transaction.
-func marks(b raft.CommittedBatch) bool {
-	for _, value := range b.Records {
-		switch metadata.TypeOf(value) {
-		case metadata.TypeBeginTransaction, metadata.TypeEndTransaction, metadata.TypeAbortTransaction:
-			return true
-		}
-	}
-	return false
-}
+// mostRecords bounds the records that make one step of the image.
+const mostRecords = 10_000
 
 // applyLocked applies batches as one step; where it fails nothing of them is applied.
 func (l *Loader) applyLocked(batches []raft.CommittedBatch) error {

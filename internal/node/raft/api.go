@@ -28,6 +28,20 @@ type CommittedBatch struct {
 	SizeBytes       int
 }
 
+// RunLength counts the batches from the first on, at least one, that follow each other within an epoch, with maxRecords records at most. A
+// state machine replays them together: one by one, the small batches of a long log take a node that has just started several times as long.
+func RunLength(batches []CommittedBatch, maxRecords int) int {
+	n, records := 1, len(batches[0].Records)
+	for ; n < len(batches); n++ {
+		b, before := batches[n], batches[n-1]
+		records += len(b.Records)
+		if len(b.Records) == 0 || b.BaseOffset != before.LastOffset+1 || b.Epoch != before.Epoch || records > maxRecords {
+			break
+		}
+	}
+	return n
+}
+
 // SnapshotReader reads one frozen snapshot once, in order.
 type SnapshotReader interface {
 	// EndOffset is exclusive: the snapshot holds the state after record EndOffset-1.
