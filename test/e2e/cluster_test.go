@@ -55,6 +55,19 @@ func apply(t testing.TB, yaml string, args ...string) string {
 	return out
 }
 
+// applySpec makes the cluster, or changes it.
+func applySpec(t testing.TB, spec string) {
+	t.Helper()
+	apply(t, fmt.Sprintf(`{"apiVersion":"kraft.dev/v1alpha1","kind":"KRaftCluster","metadata":{"name":%q},"spec":%s}`, cluster, spec), "-n", namespace)
+}
+
+// createNamespace makes the test's namespace, with the strictest rules for pods.
+func createNamespace(t testing.TB) {
+	t.Helper()
+	kubectl(t, "create", "namespace", namespace)
+	kubectl(t, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+}
+
 func helmInstall(t *testing.T) {
 	helm := env(t, "HELM")
 	repo, tag, _ := strings.Cut(env(t, "IMAGE"), ":")
@@ -71,8 +84,7 @@ func helmInstall(t *testing.T) {
 func kustomizeInstall(t *testing.T) {
 	apply(t, manifest(t, "default"), "--server-side", "--force-conflicts")
 	kubectl(t, "-n", operatorNamespace, "rollout", "status", "deployment/kraft-operator", "--timeout=60s")
-	kubectl(t, "create", "namespace", namespace)
-	kubectl(t, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+	createNamespace(t)
 }
 
 func sample(t testing.TB, file string) string {
@@ -285,7 +297,7 @@ func deleteAndRecreate(t *testing.T) {
 	k(t, "delete", "kraftcluster", cluster, "--wait")
 	eventually(t, "the pods are gone", time.Minute, func() bool { return len(pods(t)) == 0 })
 	require.Equal(t, claims, k(t, "get", "pvc", "-o", "name"), "Retain keeps every claim")
-	apply(t, fmt.Sprintf(`{"apiVersion":"kraft.dev/v1alpha1","kind":"KRaftCluster","metadata":{"name":%q},"spec":%s}`, cluster, yaml), "-n", namespace)
+	applySpec(t, yaml)
 	eventually(t, "Ready over the kept claims", 3*time.Minute, func() bool { return ready(t, cluster) })
 	require.Equal(t, id, field(t, "{.status.clusterID}"), "it is the same cluster")
 	b := startLoad(t, "recreated")

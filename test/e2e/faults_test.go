@@ -134,9 +134,6 @@ func victim(t testing.TB) string {
 	return ""
 }
 
-// tenants are what stands on a machine.
-type tenants struct{ controllers, voters int }
-
 // moveOperator has the operator run on another node than this one.
 func moveOperator(t testing.TB, from string) {
 	t.Helper()
@@ -149,6 +146,9 @@ func moveOperator(t testing.TB, from string) {
 	kubectl(t, "-n", operatorNamespace, "rollout", "status", "deployment/kraft-operator", "--timeout=60s")
 	require.NotEqual(t, from, operator(t).Node)
 }
+
+// tenants are what stands on a machine.
+type tenants struct{ controllers, voters int }
 
 // losable are the nodes with one broker, a controller and at most one voter: what is left serves.
 func losable(t testing.TB) map[string]tenants {

@@ -104,8 +104,7 @@ func settled(t testing.TB) {
 
 func installOperator(t *testing.T, image string) {
 	rolloutOperator(t, image)
-	kubectl(t, "create", "namespace", namespace)
-	kubectl(t, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+	createNamespace(t)
 }
 
 func rolloutOperator(t testing.TB, image string) {
@@ -277,7 +276,7 @@ func recreate(t *testing.T) {
 	k(t, "delete", "kraftcluster", cluster, "--wait")
 	crashOperator(t)
 	eventually(t, "the pods are gone", time.Minute, func() bool { return len(pods(t)) == 0 })
-	apply(t, fmt.Sprintf(`{"apiVersion":"kraft.dev/v1alpha1","kind":"KRaftCluster","metadata":{"name":%q},"spec":%s}`, cluster, yaml), "-n", namespace)
+	applySpec(t, yaml)
 	settled(t)
 	require.Equal(t, id, field(t, "{.status.clusterID}"), "it is the same cluster")
 	b.readAgain("deleted and made again over its claims, the operator killed", time.Since(began))

@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -32,8 +31,7 @@ func move(t *testing.T) {
 	require.NotEmpty(t, claims.Items)
 	from := namespace
 	namespace += "-moved"
-	kubectl(t, "create", "namespace", namespace)
-	kubectl(t, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+	createNamespace(t)
 	for _, c := range claims.Items {
 		kubectl(t, "patch", "pv", c.Spec.VolumeName, "-p", `{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`)
 		kubectl(t, "-n", from, "delete", "pvc", c.Name, "--wait")
@@ -43,7 +41,7 @@ func move(t *testing.T) {
 	create := func() {
 		yaml, err := json.Marshal(spec)
 		require.NoError(t, err)
-		apply(t, fmt.Sprintf(`{"apiVersion":"kraft.dev/v1alpha1","kind":"KRaftCluster","metadata":{"name":%q},"spec":%s}`, cluster, yaml), "-n", namespace)
+		applySpec(t, string(yaml))
 	}
 	create()
 	eventually(t, "claims of another namespace are refused", time.Minute, func() bool {
