@@ -33,6 +33,9 @@ import (
 // raftLeave bounds the graceful leave of the quorum (Kafka: 5 s).
 const raftLeave = 5 * time.Second
 
+// lastSnapshot bounds how long a leaving node writes a snapshot for its next start.
+const lastSnapshot = 2 * time.Second
+
 // serverDrain bounds how long parked requests are waited for when a listener closes.
 const serverDrain = time.Second
 
@@ -215,7 +218,7 @@ func (n *Node) buildController() (err error) {
 func (n *Node) newSnapshots() *snapshots.Generator {
 	return snapshots.New(snapshots.Config{
 		MaxBytes: n.cfg.Int64(config.MetadataSnapshotBytes), Interval: ms(n.cfg.Int64(config.MetadataSnapshotIntervalMs)),
-		HighWatermark: n.raft.HighWatermark, Registry: n.registry, Logger: n.opt.Logger.With("component", "snapshots"),
+		HighWatermark: n.raft.HighWatermark, Newest: n.raft.NewestSnapshot, Registry: n.registry, Logger: n.opt.Logger.With("component", "snapshots"),
 		Create: func(at snapshots.Point) (snapshots.Writer, error) {
 			w, err := n.raft.CreateSnapshot(at.EndOffset, at.Epoch, at.Timestamp)
 			if w == nil {
@@ -320,7 +323,7 @@ func (n *Node) run(ctx context.Context) error {
 }
 
 // leave hands over what this node leads: partitions first, then the metadata log. In between a broker lingers, if it is
-// told to, and from the first moment on the node says that it is not ready.
+// told to, and a snapshot is written, while this node serves yet. From the first moment on the node says that it is not ready.
 func (n *Node) leave() {
 	n.leaving.Store(true)
 	if n.broker != nil {
@@ -334,6 +337,9 @@ func (n *Node) leave() {
 			return
 		}
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshot)
+	defer cancel()
+	n.snapshots.Leave(ctx)
 	if err := n.raft.Shutdown(context.Background()); err != nil {
 		n.opt.Logger.Warn("Left the quorum without a successor at the log's end", "err", err)
 	}

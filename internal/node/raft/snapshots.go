@@ -72,6 +72,9 @@ func (d *Driver) clean() {
 	}
 }
 
+// NewestSnapshot is the exclusive end offset of the newest snapshot on this disk, 0 if there is none.
+func (d *Driver) NewestSnapshot() int64 { return d.deliver.newestEnd() }
+
 // SnapshotWriter writes one snapshot of this node's state machine, from one goroutine.
 type SnapshotWriter struct {
 	d *Driver

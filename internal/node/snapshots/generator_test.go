@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,6 +25,7 @@ type world struct {
 	known  bool
 	begun  []Point
 	frozen map[int64][]metadata.Record // by end offset
+	newest int64
 	fail   error
 	gate   chan struct{} // nil: writing takes no time
 }
@@ -81,7 +84,7 @@ func run(t *testing.T, w *world, test func(g *Generator)) {
 	synctest.Test(t, func(t *testing.T) {
 		w.frozen = map[int64][]metadata.Record{}
 		g := New(Config{MaxBytes: 100, Interval: time.Hour, Create: w.create, Logger: slog.New(slog.DiscardHandler),
-			HighWatermark: func() (int64, bool) { return w.hw, w.known }})
+			HighWatermark: func() (int64, bool) { return w.hw, w.known }, Newest: func() int64 { return w.newest }})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- g.Run(ctx) }()
@@ -172,5 +175,56 @@ func TestAFailureIsTriedAgainWhenDue(t *testing.T) {
 		g.Committed(img, at(4), 1)
 		synctest.Wait()
 		require.Contains(t, w.frozen, int64(4))
+	})
+}
+
+func TestALeavingNodeSparesItsNextStartTheLog(t *testing.T) {
+	open := at(30_000)
+	open.Aligned = false
+	for _, tc := range []struct {
+		name   string
+		topics int
+		newest int64
+		known  bool
+		offers []Point
+		want   []int64 // end offsets of what is frozen
+	}{
+		{name: "much log, small image", topics: 3, known: true, offers: []Point{at(20_000)}, want: []int64{20_000}},
+		{name: "the newest image", topics: 3, known: true, offers: []Point{at(20_000), at(20_001)}, want: []int64{20_001}},
+		{name: "the newest that can be one", topics: 3, known: true, offers: []Point{at(20_000), open}, want: []int64{20_000}},
+		{name: "little log", topics: 3, newest: 20_000, known: true, offers: []Point{at(29_999)}},
+		{name: "log behind a snapshot", topics: 3, newest: 20_000, known: true, offers: []Point{at(30_000)}, want: []int64{30_000}},
+		{name: "an image of more than half of the log", topics: 5_001, known: true, offers: []Point{at(10_000)}},
+		{name: "an image that has not caught up", topics: 3, offers: []Point{at(20_000)}},
+		{name: "no image", known: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := &world{known: tc.known, newest: tc.newest}
+			run(t, w, func(g *Generator) {
+				img := image(t, tc.topics)
+				for _, p := range tc.offers {
+					g.Committed(img, p, 0)
+				}
+				g.Leave(context.Background())
+				require.ElementsMatch(t, tc.want, slices.Collect(maps.Keys(w.frozen)))
+				if len(tc.offers) > 0 && len(tc.want) > 0 {
+					g.Committed(img, at(40_000), 1000)
+					synctest.Wait()
+					require.Len(t, w.frozen, 1, "none is begun after the last")
+				}
+			})
+		})
+	}
+}
+
+func TestALeavingNodeWaitsNoLongerThanItsTime(t *testing.T) {
+	w := &world{known: true}
+	run(t, w, func(g *Generator) {
+		img := image(t, 3000)
+		g.Committed(img, at(20_000), 0)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		g.Leave(ctx)
+		require.Empty(t, w.frozen)
 	})
 }
