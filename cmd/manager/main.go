@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -34,10 +34,6 @@ import (
 )
 
 var version = "dev" // set by the linker
-
-// gcPercent is how much the heap may grow between two collections. It is small as most of the heap is the cache of what the
-// clusters consist of, and a pass makes little garbage beside it (make bench-operator).
-const gcPercent = 25
 
 type options struct {
 	metricsAddr, probeAddr string
@@ -64,9 +60,6 @@ func main() {
 	if *showVersion {
 		fmt.Println(version)
 		return
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&zapOptions)))
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
@@ -120,6 +113,11 @@ func run(ctx context.Context, o options) error {
 	}
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		if err := mgr.Add(manager.RunnableFunc(paceCollections)); err != nil {
+			return err
+		}
 	}
 	ctrl.Log.Info("Starting", "version", version, "nodeImage", o.nodeImage, "watchNamespaces", o.watchNamespaces)
 	return mgr.Start(ctx)
