@@ -14,7 +14,13 @@ make --no-print-directory image IMAGE="$IMAGE" VERSION="$VERSION"
 command -v kcat >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends --no-remove kcat; }
 "$LOCALKUBE" build
 KUBECTL=$("$LOCALKUBE" assets)/kubectl
-cleanup() { [ -n "${E2E_KEEP:-}" ] || "$LOCALKUBE" --name "$CLUSTER" down; }
+# weigh gives this session, in which the tests' clients run, a weight against the cluster's pods: nice, from -20 to 19. localkube's pods
+# count for 16 processes, so at 0 a client waits a tenth of a second for a processor while a pod starts, and calls that a gap.
+weigh() { echo "$1" >/proc/self/autogroup || true; } 2>/dev/null # without autogroups the niceness below does it
+cleanup() {
+	weigh 0
+	[ -n "${E2E_KEEP:-}" ] || "$LOCALKUBE" --name "$CLUSTER" down
+}
 trap cleanup EXIT
 "$LOCALKUBE" --name "$CLUSTER" up
 "$LOCALKUBE" --name "$CLUSTER" load bin/image.tar
@@ -35,4 +41,5 @@ fi
 KUBECONFIG=$("$LOCALKUBE" --name "$CLUSTER" kubeconfig)
 export KUBECONFIG KUBECTL LOCALKUBE CLUSTER IMAGE
 say "the tests"
-go test -tags e2e -count=1 -timeout "$TIMEOUT" -v -run "${E2E_RUN:-$RUN}" ./test/e2e
+weigh -10
+nice -n -10 go test -tags e2e -count=1 -timeout "$TIMEOUT" -v -run "${E2E_RUN:-$RUN}" ./test/e2e
