@@ -188,9 +188,7 @@ func (l *Log) write(batches []byte, info *AppendInfo, nowMs int64, cfg *LogConfi
 	if err := l.rollIfDue(len(batches), info.Last, first.MaxTimestamp(), nowMs, cfg); err != nil {
 		return err
 	}
-	if err := l.noteEpochs(batches); err != nil {
-		return err
-	}
+	l.noteEpochs(batches)
 	s := l.active()
 	position := s.size.Load()
 	if !s.fits(info.Last) || position+int64(len(batches)) > math.MaxInt32 {
@@ -210,15 +208,12 @@ func (l *Log) write(batches []byte, info *AppendInfo, nowMs int64, cfg *LogConfi
 }
 
 // noteEpochs assigns the epochs that begin in the batches.
-func (l *Log) noteEpochs(batches []byte) error {
+func (l *Log) noteEpochs(batches []byte) {
 	for rest := batches; len(rest) > 0; {
 		b, r, _ := record.Split(rest)
-		if err := l.assignEpoch(b.Epoch(), b.BaseOffset()); err != nil {
-			return err
-		}
+		l.assignEpoch(b.Epoch(), b.BaseOffset())
 		rest = r
 	}
-	return nil
 }
 
 // publish lets readers see what was written.

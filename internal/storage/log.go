@@ -200,21 +200,21 @@ func (l *Log) AssignEpoch(epoch int32, startOffset int64) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	return l.assignEpoch(epoch, startOffset)
+	l.assignEpoch(epoch, startOffset)
+	return nil
 }
 
-func (l *Log) assignEpoch(epoch int32, startOffset int64) error {
+// assignEpoch leaves the checkpoint file to Flush, which writes it before batches are known to be durable; a start reads the others again.
+// An fsync here would hold up whoever appends, and the first record of a new leader with it. Without one it is a file made and
+// renamed, some milliseconds of a busy journal, one after the other for each partition that a broker begins to lead.
+func (l *Log) assignEpoch(epoch int32, startOffset int64) {
 	if last, ok := l.epochs.latest(); epoch < 0 || ok && epoch <= last.Epoch { // the writer may read without mu
-		return nil
+		return
 	}
 	l.mu.Lock()
 	l.epochs.assign(epoch, startOffset)
 	l.epochsLazy = true
 	l.mu.Unlock()
-	if l.opt.SyncEpochs {
-		return nil // Flush writes it: an fsync here would hold up whoever appends, and the first record of a new leader with it
-	}
-	return l.writeEpochs()
 }
 
 // writeEpochs brings the checkpoint file up to date.
@@ -309,7 +309,7 @@ func (l *Log) flushLocked() error {
 	return nil
 }
 
-// syncEpochs makes the epoch checkpoint durable that was written lazily.
+// syncEpochs brings the epoch checkpoint up to date, durably.
 func (l *Log) syncEpochs() error {
 	l.epochFile.Lock()
 	defer l.epochFile.Unlock()

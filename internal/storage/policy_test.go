@@ -342,31 +342,43 @@ func TestFullIndexRolls(t *testing.T) {
 
 // TestANewEpochOfTheMetadataLogWaitsForNoDisk: its first append must not be held up by an fsync. Flush writes the checkpoint before the batches are
 // taken for durable, so that a batch's epoch has a second witness.
-func TestANewEpochOfTheMetadataLogWaitsForNoDisk(t *testing.T) {
-	fsys := memfs.New()
-	l := openLog(t, fsys, smallConfig(), storage.MetadataOpenOptions(0))
-	appendN(t, l, 1, 5, 1)
-	require.NoError(t, l.Flush())
-	var ops []string
-	fsys.SetHook(func(op memfs.Op) error {
-		if op.Kind == memfs.OpSync || op.Kind == memfs.OpSyncDir || op.Kind == memfs.OpRename {
-			ops = append(ops, string(op.Kind)+" "+path.Base(op.Name))
-		}
-		return nil
-	})
-	appendN(t, l, 1, 5, 2)
-	require.Empty(t, ops)
-	require.EqualValues(t, 2, l.EpochAt(7))
-	require.NoError(t, l.Flush())
-	require.Equal(t, []string{"sync leader-epoch-checkpoint.tmp", "rename leader-epoch-checkpoint", "syncdir " + path.Base(dir), "sync 00000000000000000000.log"}, ops)
-	require.NoError(t, l.Flush())
-	require.Len(t, ops, 4, "nothing is left to do")
-	fsys.SetHook(nil)
-	again := openLog(t, fsys.CrashClone(1), smallConfig(), storage.MetadataOpenOptions(10))
-	require.Equal(t, l.Epochs(), again.Epochs())
-	appendN(t, l, 1, 5, 3)
-	killed := openLog(t, fsys.KillClone(), smallConfig(), storage.MetadataOpenOptions(10))
-	require.Equal(t, l.Epochs(), killed.Epochs(), "what wasn't flushed is in the batches")
+func TestANewEpochWaitsForNoDisk(t *testing.T) {
+	for name, opt := range map[string]func(recovery int64) storage.OpenOptions{
+		"metadata log":  storage.MetadataOpenOptions,
+		"partition log": func(recovery int64) storage.OpenOptions { return storage.OpenOptions{RecoveryPoint: recovery} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := memfs.New()
+			l := openLog(t, fsys, smallConfig(), opt(0))
+			appendN(t, l, 1, 5, 1)
+			require.NoError(t, l.Flush())
+			var ops []string
+			fsys.SetHook(func(op memfs.Op) error {
+				switch op.Kind {
+				case memfs.OpSync, memfs.OpSyncDir, memfs.OpRename, memfs.OpCreate:
+					ops = append(ops, string(op.Kind)+" "+path.Base(op.Name))
+				}
+				return nil
+			})
+			require.NoError(t, l.AssignEpoch(2, 5))
+			appendN(t, l, 1, 5, 2)
+			require.Empty(t, ops)
+			require.EqualValues(t, 2, l.EpochAt(7))
+			require.NoError(t, l.Flush())
+			require.Equal(t, []string{
+				"create leader-epoch-checkpoint.tmp", "sync leader-epoch-checkpoint.tmp", "rename leader-epoch-checkpoint",
+				"syncdir " + path.Base(dir), "sync 00000000000000000000.log",
+			}, ops)
+			require.NoError(t, l.Flush())
+			require.Len(t, ops, 5, "nothing is left to do")
+			fsys.SetHook(nil)
+			again := openLog(t, fsys.CrashClone(1), smallConfig(), opt(10))
+			require.Equal(t, l.Epochs(), again.Epochs())
+			appendN(t, l, 1, 5, 3)
+			killed := openLog(t, fsys.KillClone(), smallConfig(), opt(10))
+			require.Equal(t, l.Epochs(), killed.Epochs(), "what wasn't flushed is in the batches")
+		})
+	}
 }
 
 func TestEpochs(t *testing.T) {
