@@ -47,8 +47,8 @@ type Config struct {
 	HighWatermark func() (int64, bool)
 	// Newest is the exclusive end offset of the newest snapshot, 0 if there is none.
 	Newest   func() int64
-	Registry      prometheus.Registerer // nil: no metrics
-	Logger        *slog.Logger
+	Registry prometheus.Registerer // nil: no metrics
+	Logger   *slog.Logger
 }
 
 // Generator follows one state machine and writes its snapshots in the background, one at a time, from immutable images.
@@ -60,7 +60,7 @@ type Generator struct {
 
 	mu       sync.Mutex
 	trigger  trigger
-	busy     bool
+	busy     chan struct{} // closed when the snapshot under way is done; nil: none is
 	caughtUp bool
 	latest   job // the newest image that a snapshot can be made of; nil img: none yet
 }
@@ -97,8 +97,8 @@ func (g *Generator) Committed(img *metadata.Image, at Point, bytes int64) {
 		return
 	}
 	g.keep(img, at)
-	if reason := g.trigger.committed(now, bytes, at.Aligned, g.busy); reason != "" {
-		g.busy = true
+	if reason := g.trigger.committed(now, bytes, at.Aligned, g.busy != nil); reason != "" {
+		g.busy = make(chan struct{})
 		g.jobs <- job{img: img, at: at, reason: reason} // never full: not busy
 	}
 }
@@ -114,16 +114,22 @@ func (g *Generator) keep(img *metadata.Image, at Point) {
 // It returns when the snapshot is there, none is worth it, or ctx has ended. Nothing may be committed after it that a snapshot is wanted of.
 func (g *Generator) Leave(ctx context.Context) {
 	g.mu.Lock()
-	j := g.latest
-	log := j.at.EndOffset - g.cfg.Newest()
-	if g.busy || j.img == nil || log < worthwhile {
-		g.mu.Unlock()
-		return
+	j, log, busy := g.latest, g.latest.at.EndOffset-g.cfg.Newest(), g.busy
+	last := busy == nil && j.img != nil && log >= worthwhile
+	if last {
+		g.busy = make(chan struct{}) // and stays so: Run begins no other
 	}
-	g.busy = true // and stays so: Run begins no other
 	g.mu.Unlock()
-	j.most = int(log / 2)
-	g.take(ctx, j)
+	switch {
+	case last:
+		j.most = int(log / 2)
+		g.take(ctx, j)
+	case busy != nil: // it will do
+		select {
+		case <-busy:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // Loaded tells that the state machine was replaced by a snapshot.
@@ -142,7 +148,8 @@ func (g *Generator) Run(ctx context.Context) error {
 		case j := <-g.jobs:
 			g.take(ctx, j)
 			g.mu.Lock()
-			g.busy = false
+			close(g.busy)
+			g.busy = nil
 			g.mu.Unlock()
 		}
 	}

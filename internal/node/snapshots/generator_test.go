@@ -228,3 +228,27 @@ func TestALeavingNodeWaitsNoLongerThanItsTime(t *testing.T) {
 		require.Empty(t, w.frozen)
 	})
 }
+
+func TestALeavingNodeWaitsForTheSnapshotUnderWay(t *testing.T) {
+	w := &world{known: true}
+	run(t, w, func(g *Generator) {
+		w.gate = make(chan struct{})
+		img := image(t, 3)
+		g.Committed(img, at(20_000), 0)
+		g.Committed(img, at(20_001), 100)
+		left := make(chan struct{})
+		go func() {
+			g.Leave(context.Background())
+			close(left)
+		}()
+		synctest.Wait()
+		select {
+		case <-left:
+			t.Fatal("it didn't wait")
+		default:
+		}
+		close(w.gate)
+		<-left
+		require.Contains(t, w.frozen, int64(20_001))
+	})
+}
