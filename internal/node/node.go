@@ -25,6 +25,7 @@ import (
 	"github.com/kraft-dev/kraft-operator/internal/node/server"
 	"github.com/kraft-dev/kraft-operator/internal/node/snapshots"
 	"github.com/kraft-dev/kraft-operator/internal/node/wire"
+	"github.com/kraft-dev/kraft-operator/internal/quorum"
 	"github.com/kraft-dev/kraft-operator/internal/quorum/disk"
 	"github.com/kraft-dev/kraft-operator/internal/storage"
 	"github.com/kraft-dev/kraft-operator/internal/uuid"
@@ -33,8 +34,16 @@ import (
 // raftLeave bounds the graceful leave of the quorum (Kafka: 5 s).
 const raftLeave = 5 * time.Second
 
-// lastSnapshot bounds how long a leaving node writes a snapshot for its next start.
-const lastSnapshot = 2 * time.Second
+// lastSnapshotLimit bounds how long a leaving node writes a snapshot for its next start.
+const lastSnapshotLimit = 2 * time.Second
+
+// A node that leads the quorum waits so long before it hands over, and stays so long after. What Kubernetes does around a container
+// that stops takes the processors that a handover wants, in the first quarter of a second and again when the process has gone; and who
+// asks the old leader meanwhile is told who leads.
+const (
+	beforeHandover = 250 * time.Millisecond
+	afterHandover  = 250 * time.Millisecond
+)
 
 // serverDrain bounds how long parked requests are waited for when a listener closes.
 const serverDrain = time.Second
@@ -327,22 +336,44 @@ func (n *Node) run(ctx context.Context) error {
 func (n *Node) leave() {
 	n.leaving.Store(true)
 	if n.broker != nil {
-		linger := time.NewTimer(ms(n.cfg.Int64(config.KraftShutdownLingerMs)))
-		defer linger.Stop()
+		end := time.Now().Add(ms(n.cfg.Int64(config.KraftShutdownLingerMs)))
 		n.broker.leave()
-		select {
-		case <-linger.C:
-		case err := <-n.fatal:
-			n.opt.Logger.Error("Failed while leaving", "err", err)
+		if !n.stay(time.Until(end)) {
 			return
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshot)
-	defer cancel()
-	n.snapshots.Leave(ctx)
+	n.lastSnapshot()
+	st := n.raft.Status()
+	leads := st.Role == quorum.Leader && st.Voters.Len() > 1
+	if leads && !n.stay(beforeHandover) {
+		return
+	}
 	if err := n.raft.Shutdown(context.Background()); err != nil {
 		n.opt.Logger.Warn("Left the quorum without a successor at the log's end", "err", err)
 	}
+	if leads {
+		n.stay(afterHandover)
+	}
+}
+
+// stay serves on for d. False: the node has failed meanwhile.
+func (n *Node) stay(d time.Duration) bool {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return true
+	case err := <-n.fatal:
+		n.opt.Logger.Error("Failed while leaving", "err", err)
+		return false
+	}
+}
+
+// lastSnapshot spares the next start the log, if that is worth it.
+func (n *Node) lastSnapshot() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshotLimit)
+	defer cancel()
+	n.snapshots.Leave(ctx)
 }
 
 func (n *Node) closeServers() {
