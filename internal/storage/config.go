@@ -59,8 +59,8 @@ type OpenOptions struct {
 	// don't fsync each append and lean on other replicas: there, a power loss leaves holes. Such a log does not fsync a
 	// full segment as it rolls either. Without it the rule of the metadata log holds, and damage refuses.
 	CutHoles bool
-	// SyncEpochs never replaces the leader-epoch checkpoint but durably: a new leader epoch is written by the next Flush (metadata log).
-	// Otherwise the checkpoint is written at once, and made durable by Flush; what a crash takes from it is read from the batches again.
+	// SyncEpochs never replaces the leader-epoch checkpoint but durably, also where the log is cut or its start moves (metadata log).
+	// Otherwise Flush alone does so. A new leader epoch is left to Flush by both; what a crash takes is read from the batches again.
 	SyncEpochs bool
 	// Contiguous refuses gaps between batches (metadata log). Partitions may have them: a leader's log may be compacted.
 	Contiguous bool

@@ -224,7 +224,7 @@ func (l *Log) writeEpochs() error {
 	name := path.Join(l.dir, LeaderEpochFile)
 	l.mu.Lock()
 	data := formatEpochs(l.epochs.entries)
-	l.epochsLazy = !l.opt.SyncEpochs
+	l.epochsLazy = true // until a Flush has written it: one beside this write must not take it for done
 	l.mu.Unlock()
 	if !l.opt.SyncEpochs {
 		return replaceFileLazily(l.fs, name, data)

@@ -340,12 +340,14 @@ func TestFullIndexRolls(t *testing.T) {
 	require.Len(t, readAll(t, l, 0, 1<<20), 100)
 }
 
-// TestANewEpochOfTheMetadataLogWaitsForNoDisk: its first append must not be held up by an fsync. Flush writes the checkpoint before the batches are
-// taken for durable, so that a batch's epoch has a second witness.
+// TestANewEpochWaitsForNoDisk: the first append of a new leader must not be held up by the disk. Flush writes the checkpoint before
+// the batches are taken for durable, so that a batch's epoch has a second witness.
 func TestANewEpochWaitsForNoDisk(t *testing.T) {
 	for name, opt := range map[string]func(recovery int64) storage.OpenOptions{
-		"metadata log":  storage.MetadataOpenOptions,
-		"partition log": func(recovery int64) storage.OpenOptions { return storage.OpenOptions{RecoveryPoint: recovery} },
+		"metadata log": storage.MetadataOpenOptions,
+		"partition log": func(recovery int64) storage.OpenOptions {
+			return storage.OpenOptions{RecoveryPoint: recovery, CutHoles: true}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fsys := memfs.New()
