@@ -15,16 +15,27 @@ const (
 	leastGarbage = 8 << 20 // bytes
 )
 
-// percentFor is GOGC for a live heap of so many bytes.
+// percentFor is GOGC for a live heap of so many bytes; of one that was never looked through nothing is known.
 func percentFor(live uint64) int {
+	if live == 0 {
+		return gcPercent
+	}
 	return max(gcPercent, int(100*leastGarbage/max(live, leastGarbage/4)))
 }
 
-// paceCollections keeps GOGC where the live heap wants it, until ctx ends. It begins with the smallest: the cache is filled first.
-func paceCollections(ctx context.Context) error {
+// collections keeps GOGC where the live heap wants it, also in a manager that stands by.
+type collections struct{}
+
+// beginCollections sets GOGC for the time in which the cache is filled, and the heap grows faster than it is looked at.
+func beginCollections() { debug.SetGCPercent(gcPercent) }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (collections) NeedLeaderElection() bool { return false }
+
+// Start looks at the live heap until ctx ends.
+func (collections) Start(ctx context.Context) error {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // as the last collection found it
 	set := gcPercent
-	debug.SetGCPercent(set)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

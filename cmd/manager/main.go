@@ -23,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -51,7 +50,7 @@ func main() {
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "let one of several managers work at a time")
 	flag.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated namespaces to look after; empty: all")
 	flag.StringVar(&o.nodeImage, "node-image", os.Getenv("KRAFT_NODE_IMAGE"), "image of nodes whose spec.image is unset; empty: the manager's own")
-	flag.IntVar(&o.workers, "workers", 8, "clusters reconciled at once")
+	flag.IntVar(&o.workers, "workers", 32, "clusters reconciled at once")
 	flag.Float64Var(&o.qps, "kube-api-qps", 100, "requests a second to the Kubernetes API")
 	showVersion := flag.Bool("version", false, "print the version and exit")
 	zapOptions := zap.Options{}
@@ -60,6 +59,9 @@ func main() {
 	if *showVersion {
 		fmt.Println(version)
 		return
+	}
+	if os.Getenv("GOGC") == "" {
+		beginCollections()
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&zapOptions)))
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
@@ -115,7 +117,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if os.Getenv("GOGC") == "" {
-		if err := mgr.Add(manager.RunnableFunc(paceCollections)); err != nil {
+		if err := mgr.Add(collections{}); err != nil {
 			return err
 		}
 	}

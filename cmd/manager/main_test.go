@@ -32,7 +32,7 @@ func TestGarbageIsAShareOfTheHeapAndNeverTooLittle(t *testing.T) {
 	for _, tc := range []struct {
 		live uint64 // MiB
 		want int    // percent
-	}{{0, 400}, {1, 400}, {2, 400}, {4, 200}, {8, 100}, {16, 50}, {32, 25}, {50, 25}, {1000, 25}} {
+	}{{0, 25}, {1, 400}, {2, 400}, {4, 200}, {8, 100}, {16, 50}, {32, 25}, {50, 25}, {1000, 25}} {
 		require.Equal(t, tc.want, percentFor(tc.live<<20), "%d MiB", tc.live)
 	}
 }
