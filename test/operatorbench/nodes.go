@@ -27,6 +27,15 @@ type nodes struct {
 	mu       sync.Mutex
 	voters   [clusters][3][16]byte       // directory ids
 	settings [clusters]map[string]string // dynamic defaults
+	silent   int                         // the nodes of so many clusters, from the first, take requests and never answer
+	ended    <-chan struct{}             // they let go of them
+}
+
+// silence lets the nodes of the first n clusters answer nothing any more, until ctx ends.
+func (n *nodes) silence(ctx context.Context, count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.silent, n.ended = count, ctx.Done()
 }
 
 // address is 127.30.cluster.node, in which brokers come after controllers.
@@ -74,6 +83,12 @@ func (n *nodes) learn(cluster int, voters map[int32]string) error {
 func (n *nodes) answer(at net.Addr, req kmsg.Request) kmsg.Response {
 	cluster := int(at.(*net.TCPAddr).IP.To4()[2])
 	n.mu.Lock()
+	if cluster < n.silent {
+		ended := n.ended
+		n.mu.Unlock()
+		<-ended
+		return nil
+	}
 	defer n.mu.Unlock()
 	switch req := req.(type) {
 	case *kmsg.DescribeQuorumRequest:
