@@ -28,33 +28,62 @@ func hunt(out io.Writer, s stage, only string, every, lines int) bool {
 		return false
 	}
 	ready, ok := prepareAll(out, s, list)
-	points, converged := 0, 0
+	var all []*trial
 	for _, p := range ready {
 		plays := slices.DeleteFunc(p.plays(), func(x play) bool { return !chosen(x, only) })
 		if n := every * s.part(p.name); n > 1 {
 			plays = thinned(plays, n)
 		}
-		bad, missed := p.playAll(plays)
-		played := len(plays) - missed
-		points += played
-		converged += played - len(bad)
-		fmt.Fprintf(out, "verb=%s writes=%d points=%d converged=%d", p.name, p.writes(), played, played-len(bad))
-		if missed > 0 { // only where a play isn't the same each time
-			fmt.Fprintf(out, " missed=%d", missed)
-			ok = ok && missed <= max(2, len(plays)/10)
+		for _, x := range plays {
+			all = append(all, &trial{play: x, p: p})
 		}
-		fmt.Fprintf(out, " took=%s\n", p.sound.took.Round(10*time.Millisecond))
-		for i, x := range bad {
-			if i == most && only == "" {
-				fmt.Fprintf(out, "  and %d more\n", len(bad)-most)
-				break
-			}
-			p.explain(out, x, lines)
-		}
+	}
+	spread(s.atOnce(), len(all), func(i int) { all[i].run() })
+	points, converged := 0, 0
+	for _, p := range ready {
+		sum := p.report(out, all, only, lines)
+		points += sum.played
+		converged += sum.converged
+		ok = ok && sum.missed <= max(2, sum.tried/10)
 	}
 	fmt.Fprintf(out, "took=%s\n", time.Since(start).Round(time.Second/10))
 	fmt.Fprintf(out, "points=%d converged=%d\n", points, converged)
 	return ok && converged == points && points > 0
+}
+
+// sum is what came of a verb's trials. missed are those whose point never came, which aren't played ones.
+type sum struct{ tried, played, converged, missed int }
+
+// report writes what came of the verb's trials, with the stories of those that didn't converge.
+func (p *prepared) report(out io.Writer, all []*trial, only string, lines int) (s sum) {
+	var bad []*trial
+	for _, t := range all {
+		if t.p != p {
+			continue
+		}
+		s.tried++
+		switch {
+		case t.problem != "":
+			bad = append(bad, t)
+		case t.missed:
+			s.missed++
+		}
+	}
+	s.played = s.tried - s.missed
+	s.converged = s.played - len(bad)
+	fmt.Fprintf(out, "verb=%s writes=%d points=%d converged=%d", p.name, p.writes(), s.played, s.converged)
+	if s.missed > 0 { // only where a play isn't the same each time
+		fmt.Fprintf(out, " missed=%d", s.missed)
+	}
+	fmt.Fprintf(out, " took=%s\n", p.sound.took.Round(10*time.Millisecond))
+	for i, t := range bad {
+		if i == most && only == "" {
+			fmt.Fprintf(out, "  and %d more\n", len(bad)-most)
+			break
+		}
+		t.explain(out, lines)
+	}
+	return s
 }
 
 // most bounds how many plays of a verb are told.
@@ -80,7 +109,11 @@ func thinned(plays []play, n int) (out []play) {
 func prepareAll(out io.Writer, s stage, list []verb) ([]*prepared, bool) {
 	ready := make([]*prepared, len(list))
 	errs := make([]error, len(list))
-	spread(s.atOnce(), len(list), func(i int) { ready[i], errs[i] = prepare(s, list[i]) })
+	atOnce := s.atOnce()
+	if !s.sameEachTime() {
+		atOnce = (atOnce + 1) / 2 // each plays two
+	}
+	spread(atOnce, len(list), func(i int) { ready[i], errs[i] = prepare(s, list[i]) })
 	ok := true
 	for i, err := range errs {
 		v := list[i]
@@ -95,46 +128,34 @@ func prepareAll(out io.Writer, s stage, list []verb) ([]*prepared, bool) {
 	return slices.DeleteFunc(ready, func(p *prepared) bool { return p == nil }), ok
 }
 
-// failure is a play that didn't converge.
-type failure struct {
+// trial is a play of a verb, and how it ended.
+type trial struct {
 	play
+	p *prepared
 	result
 }
 
 // again is how often a play is tried whose point doesn't come.
 const again = 3
 
-// playAll plays and returns what didn't converge, and how often the point of a play didn't come.
-func (p *prepared) playAll(plays []play) (bad []failure, missed int) {
-	results := make([]result, len(plays))
-	spread(p.stage.atOnce(), len(plays), func(i int) {
-		for range again {
-			if results[i] = p.once(plays[i].Fault, plays[i].Point, false); !results[i].missed {
-				break
-			}
-		}
-		if results[i].problem == "" {
-			results[i].w = nil
-		}
-	})
-	for i, r := range results {
-		switch {
-		case r.problem != "":
-			bad = append(bad, failure{plays[i], r})
-		case r.missed:
-			missed++
+func (t *trial) run() {
+	for range again {
+		if t.result = t.p.once(t.Fault, t.Point, false); !t.missed {
+			break
 		}
 	}
-	return bad, missed
+	if t.problem == "" {
+		t.w = nil
+	}
 }
 
-// explain tells the story of a play, and plays it once more for it where that goes the same way.
-func (p *prepared) explain(out io.Writer, x failure, lines int) {
-	r, command := x.result, "crashpoints-real"
-	if p.stage.sameEachTime() {
-		r, command = p.once(x.Fault, x.Point, true), "crashpoints"
+// explain tells the story of a trial, and plays it once more for it where that goes the same way.
+func (t *trial) explain(out io.Writer, lines int) {
+	r, command := t.result, "crashpoints-real"
+	if t.p.stage.sameEachTime() {
+		r, command = t.p.once(t.Fault, t.Point, true), "crashpoints"
 	}
-	fmt.Fprintf(out, "--- %s: %s\n%s\n%s\nagain: make %s RUN=%s\n", x.play, p.points[x.Point], r.w.story(lines), r.problem, command, strconv.Quote(x.String()))
+	fmt.Fprintf(out, "--- %s: %s\n%s\n%s\nagain: make %s RUN=%s\n", t.play, t.p.points[t.Point], r.w.story(lines), r.problem, command, strconv.Quote(t.String()))
 }
 
 func (p *prepared) writes() (n int) {

@@ -141,17 +141,22 @@ func prepare(s stage, v verb) (*prepared, error) {
 	if s.sameEachTime() {
 		p.forks = newForks()
 	}
-	p.sound = p.once("", -1, false)
-	if p.sound.problem != "" {
-		if s.sameEachTime() {
+	var again result
+	if s.sameEachTime() {
+		if p.sound = p.once("", -1, false); p.sound.problem != "" {
 			p.sound = p.once("", -1, true)
 		}
+		kept := p.forks
+		p.forks = nil
+		again = p.once("", -1, false)
+		p.forks = kept
+	} else {
+		both := []*result{&p.sound, &again}
+		spread(2, 2, func(i int) { *both[i] = p.once("", -1, false) })
+	}
+	if p.sound.problem != "" {
 		return nil, fmt.Errorf("%s without a fault: %s", v.name, p.sound.tell())
 	}
-	kept := p.forks
-	p.forks = nil
-	again := p.once("", -1, false)
-	p.forks = kept
 	if v.leads && !s.sameEachTime() {
 		p.sound.end = nil // compared with nothing
 	}
