@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,13 +27,14 @@ func TestKRaftCluster(t *testing.T) {
 	}
 	t.Run("the host's and a pod's clients work", clients)
 	t.Run("the active controller's pod is deleted", deleteActiveController)
+	t.Run("the active controller is killed", killActiveController)
 	t.Run("a broker's pod is deleted", deleteBroker)
 	t.Run("voters become five and three again, live", votersBothWays)
 	t.Run("a controller's lost disk is replaced", lostControllerDisk)
 	t.Run("brokers scale out and in, and nobody is rolled", brokersBothWays)
 	t.Run("settings that need no restart are applied without one", settings)
 	t.Run("a static setting rolls every node, the active controller last", rollAll)
-	t.Run("a rollout to an image that does not exist stops, bears a drain and a lost node, and is mended", badImage)
+	t.Run("a rollout to an image that does not exist stops, bears a drain and a lost node, and is mended", func(t *testing.T) { badImage(t, 10*time.Millisecond, false) })
 	t.Run("a node is cut off and healed", cutNode)
 	t.Run("hibernated and woken", hibernate)
 	t.Run("a quorum that is lost for good is recovered by the commands in status", loseQuorum)
@@ -159,11 +161,21 @@ func deleteActiveController(t *testing.T) {
 	old := leader(t)
 	was := pods(t)[old]
 	k(t, "delete", "pod", was.Name, "--wait=false")
-	eventually(t, "another controller leads", 30*time.Second, func() bool { l := leader(t); return l != "" && l != old })
+	anotherLeads(t, old)
 	replaced(t, was)
 	backAgain(t, 6)
 	b.tail()
 	b.finish("active controller deleted").bench(t, "controller_deleted")
+}
+
+func killActiveController(t *testing.T) {
+	b := startLoad(t, "controller-killed")
+	old := leader(t)
+	signal(t, pods(t)[old].UID, syscall.SIGKILL)
+	anotherLeads(t, old)
+	backAgain(t, 6)
+	b.tail()
+	b.finish("active controller killed")
 }
 
 // replaced waits until another pod stands in the place of one.
@@ -229,8 +241,8 @@ func rollAll(t *testing.T) {
 	awaitEvent(t, "Restart") // each restart is an event with its reason
 }
 
-func badImage(t *testing.T) {
-	b := startLoad(t, "bad-image")
+func badImage(t *testing.T, every time.Duration, crash bool) {
+	b := startLoadAt(t, "bad-image", every)
 	before := pods(t)
 	image := field(t, "{.status.image}")
 	patch(t, `{"spec":{"image":"kraft.local/kraft-operator:does-not-exist"}}`)
@@ -259,6 +271,9 @@ func badImage(t *testing.T) {
 	out, err := run(t, "", env(t, "KUBECTL"), "drain", drained, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=15s", "--pod-selector=kraft.dev/cluster="+cluster)
 	t.Logf("drain of %s: %v\n%s", drained, err, tail(out, 5))
 	b.flow()
+	if crash {
+		crashOperator(t)
+	}
 	kubectl(t, "uncordon", drained)
 	eventually(t, "all but the broken pod are back", 2*time.Minute, func() bool { return readyPods(t) == len(before)-1 })
 

@@ -44,22 +44,24 @@ func TestFull(t *testing.T) {
 		bench(t, "disk_lost_s", loseDisk(t, false).Seconds(), 15, "")
 	})
 	play(t, "a controller's claim is deleted, the operator killed", func(t *testing.T, _ *background) { loseDisk(t, true) })
-	play(t, "the active controller is killed ten times", killActiveControllers)
-	play(t, "the active controller is frozen", freezeActiveController)
-	play(t, "the active controller's network is cut", cutActiveController)
-	play(t, "brokers 3 to 5 to 3, the operator killed", func(t *testing.T, _ *background) { // what is made on three leaves the others empty
-		scaleBrokers(t, 5, false)
-		scaleBrokers(t, 3, true)
+	play(t, "the active controller is killed ten times, once with the operator", killActiveControllers)
+	play(t, "the active controller is frozen, the operator killed", freezeActiveController)
+	play(t, "the active controller's network is cut, the operator killed", cutActiveController)
+	play(t, "brokers 3 to 5 by an autoscaler, and to 3, the operator killed", func(t *testing.T, _ *background) { // what is made on three leaves the others empty
+		scaleBrokers(t, 5, func() { autoscale(t) }, true)
+		kubectl(t, "-n", namespace, "delete", "horizontalpodautoscaler", cluster+"-brokers")
+		scaleBrokers(t, 3, func() { scale(t, 3) }, true)
 	})
-	play(t, "a dynamic setting", dynamicSetting)
+	play(t, "a dynamic setting, the operator killed", dynamicSetting)
 	play(t, "a static setting, the operator killed", func(t *testing.T, _ *background) {
 		rolled(t, func() { patch(t, `{"spec":{"config":{"num.partitions":"7"}}}`) }, true)
 	})
 	play(t, "everything is rolled, twenty times", rollTwentyTimes)
-	t.Run("a bad image is stopped, drained, and mended", badImage)
-	play(t, "hibernated and woken ten times, the operator killed", sleepTenTimes)
+	play(t, "everything is rolled once more, the operator killed", func(t *testing.T, _ *background) { rolled(t, func() { restartAll(t) }, true) })
+	t.Run("a bad image is stopped, drained, the operator killed, and mended", func(t *testing.T) { badImage(t, time.Millisecond, true) })
+	play(t, "hibernated and woken ten times, the operator killed in the first of both", sleepTenTimes)
 	t.Run("deleted, and made again over its claims", recreate)
-	play(t, "the DNS suffix and all names change", changeNames)
+	play(t, "the DNS suffix and all names change, the operator killed", changeNames)
 	losingMachines(t, "local volumes")
 	t.Run("a cluster on volumes that can move", func(t *testing.T) {
 		k(t, "delete", "kraftcluster", cluster, "--wait")
@@ -166,9 +168,12 @@ func anotherLeads(t testing.TB, old string) {
 }
 
 func killActiveControllers(t *testing.T, b *background) {
-	for range 10 {
+	for i := range 10 {
 		old := leader(t)
 		signal(t, pods(t)[old].UID, syscall.SIGKILL)
+		if i == 0 {
+			crashOperator(t)
+		}
 		anotherLeads(t, old)
 		b.flow()
 		settled(t)
@@ -179,6 +184,7 @@ func freezeActiveController(t *testing.T, b *background) {
 	old := leader(t)
 	frozen := pods(t)[old]
 	signal(t, frozen.UID, syscall.SIGSTOP)
+	crashOperator(t)
 	anotherLeads(t, old)
 	b.flow()
 	signal(t, frozen.UID, syscall.SIGCONT)
@@ -192,20 +198,38 @@ func cutActiveController(t *testing.T, b *background) {
 			heal()
 		}
 	}()
+	crashOperator(t)
 	anotherLeads(t, old)
 	b.flow()
 	heal()
 	heal = nil
 }
 
-func scaleBrokers(t *testing.T, to int, crash bool) {
-	before := pods(t)
+func scale(t testing.TB, to int) {
+	t.Helper()
 	k(t, "scale", "kraftcluster", cluster, "--replicas", fmt.Sprint(to))
+}
+
+// autoscale gives the brokers to a HorizontalPodAutoscaler that wants five at least, which it knows without metrics.
+func autoscale(t testing.TB) {
+	t.Helper()
+	yaml := sample(t, "horizontalpodautoscaler.yaml")
+	require.Contains(t, yaml, "minReplicas: 3")
+	apply(t, strings.Replace(yaml, "minReplicas: 3", "minReplicas: 5", 1), "-n", namespace)
+	eventually(t, "the autoscaler has asked for five brokers", time.Minute, func() bool { return field(t, "{.spec.brokers.replicas}") == "5" })
+}
+
+// scaleBrokers waits until there are as many brokers as were asked for, and that nobody was restarted.
+func scaleBrokers(t *testing.T, to int, ask func(), crash bool) {
+	before := pods(t)
+	ask()
 	if crash {
 		crashOperatorMidway(t)
 	}
 	settled(t)
 	now := pods(t)
+	require.Len(t, now, len(strings.Fields(k(t, "get", "statefulset", "-o", "name"))))
+	require.Equal(t, fmt.Sprint(to), field(t, "{.status.brokers.replicas}"))
 	for id, p := range before {
 		if q, ok := now[id]; ok {
 			require.Equal(t, p.UID, q.UID, "node %s was restarted", id)
@@ -216,6 +240,7 @@ func scaleBrokers(t *testing.T, to int, crash bool) {
 func dynamicSetting(t *testing.T, _ *background) {
 	before := pods(t)
 	patch(t, `{"spec":{"config":{"log.retention.ms":"123456789"}}}`)
+	crashOperatorMidway(t)
 	eventually(t, "every broker has it", time.Minute, func() bool {
 		for _, v := range onEachBroker(t, "log.retention.ms") {
 			if v != "123456789 DYNAMIC_DEFAULT_BROKER_CONFIG" {
@@ -240,7 +265,7 @@ func rollTwentyTimes(t *testing.T, b *background) {
 		rolled(t, func() { restartAll(t) }, false)
 		t.Logf("roll %d took %s; longest gaps so far: metadata %s, produce %s", i+1, time.Since(began).Round(100*time.Millisecond), b.metadata.LongestGap(), b.records.LongestGap())
 	}
-	bench(t, fmt.Sprintf("roll_metadata_gap_of_%d_ms", rolls), float64(b.metadata.LongestGap().Milliseconds()), 100, "")
+	bench(t, fmt.Sprintf("roll_meta_gap_of_%d_ms", rolls), float64(b.metadata.LongestGap().Milliseconds()), 100, "")
 	bench(t, fmt.Sprintf("roll_produce_gap_of_%d_ms", rolls), float64(b.records.LongestGap().Milliseconds()), 200, "")
 }
 
@@ -258,6 +283,13 @@ func sleepTenTimes(t *testing.T, b *background) {
 			crashOperatorMidway(t)
 		}
 		sleep(t)
+		if i == 0 { // its time is the next operator's
+			patch(t, `{"spec":{"hibernated":false}}`)
+			crashOperatorMidway(t)
+			settled(t)
+			b.flow()
+			continue
+		}
 		longest = max(longest, wake(t, b))
 		settled(t)
 	}
@@ -287,6 +319,7 @@ func changeNames(t *testing.T, _ *background) {
 	localkube(t, "domain", "cluster.example")
 	before := pods(t)
 	k(t, "delete", "pods", "-l", "kraft.dev/cluster="+cluster, "--wait=false")
+	crashOperator(t)
 	for _, p := range before {
 		replaced(t, p)
 	}
@@ -307,7 +340,7 @@ func losingMachines(t *testing.T, on string) {
 		localkube(t, "node", "heal", node)
 		eventually(t, node+" is Ready", 2*time.Minute, func() bool { return nodeReady(t, node) })
 	})
-	play(t, "a machine's power fails for good, an observer takes the voter's place: "+on, func(t *testing.T, b *background) { losePower(t, b, on) })
+	play(t, "a machine's power fails for good, an observer takes the voter's place, the operator killed: "+on, func(t *testing.T, b *background) { losePower(t, b, on) })
 }
 
 func drain(t *testing.T, _ *background) {
@@ -343,6 +376,7 @@ func losePower(t *testing.T, b *background, on string) {
 	moveOperator(t, node)
 	began := time.Now()
 	localkube(t, "node", "stop", node)
+	crashOperator(t)
 	eventually(t, "three voters elsewhere", 2*time.Minute, func() bool {
 		now := voting(t)
 		for _, v := range now {
