@@ -79,12 +79,13 @@ planner-mutants: ## Bugs planted in the operator: the planners' simulations or c
 .PHONY: crashpoints
 RUN   ?=
 EVERY ?= 1
+WORLDS ?= 8
 crashpoints: ## The operator is killed at each of its writes and requests, and has to converge: make crashpoints [RUN=verb[/point[/fault]]] [EVERY=n]
 	go run ./test/crashpoints/cmd -run "$(RUN)" -every $(EVERY)
 
 .PHONY: crashpoints-real
-crashpoints-real: ## The same on a real API server, etcd and kube-controller-manager, with kraftds in process: all of form, roll and delete, of the rest each tenth
-	. hack/lib.sh && KUBEBUILDER_ASSETS=$$(assets) CGO_ENABLED=0 go run ./test/crashpoints/cmd -real -run "$(RUN)" -every $(EVERY)
+crashpoints-real: ## The same on a real API server, etcd and kube-controller-manager, with kraftds in process: all of form, roll and delete, of the rest each tenth [WORLDS=n at once]
+	. hack/lib.sh && KUBEBUILDER_ASSETS=$$(assets) CGO_ENABLED=0 go run ./test/crashpoints/cmd -real -worlds $(WORLDS) -run "$(RUN)" -every $(EVERY)
 
 .PHONY: e2e
 e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own
