@@ -32,7 +32,7 @@ type Admin interface {
 // How old an answer may be. Before a node is taken down it is asked again.
 const (
 	freshWhileBusy = 250 * time.Millisecond
-	freshWhenIdle  = 5 * time.Second
+	freshWhenIdle  = 3 * time.Second // less than steadily: each idle pass asks
 	// movesWithin: a high watermark that stood for longer, below the end of the log, doesn't move.
 	movesWithin = 5 * time.Second
 	// shownFor is how long the last good answer is shown in status when a later question isn't answered, or by nobody

@@ -50,7 +50,7 @@ const (
 	shortly  = 50 * time.Millisecond  // another controller has to see a write
 	soon     = 300 * time.Millisecond // something is under way
 	careful  = 2 * time.Second        // something waits for others
-	steadily = 10 * time.Second       // nothing to do
+	steadily = 5 * time.Second        // nothing to do
 )
 
 // Reconciler reconciles KRaftClusters.

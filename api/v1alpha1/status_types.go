@@ -249,7 +249,8 @@ type GoneVoter struct {
 	ID int32 `json:"id"`
 	// DirectoryID of the node's metadata log directory.
 	DirectoryID string `json:"directoryID"`
-	// Since is when the operator first saw it so. The clock begins anew after a time without a leader.
+	// Since is when it fetched last, at the earliest when the operator looked before it saw it so; when it saw it where the leader knows of
+	// no fetch. The clock begins anew after a time without a leader.
 	Since metav1.Time `json:"since"`
 }
 

@@ -323,7 +323,8 @@ func (s Snapshot) goneFor(v Replica) time.Duration {
 	return -1
 }
 
-// Clock says which voters don't keep up and since when. No clock runs while the operator is paused, restarts that node,
+// Clock says which voters don't keep up and since when: one that is silent since its last fetch, but not since before the operator last
+// heard of the leader, when it kept up or its clock stood still. No clock runs while the operator is paused, restarts that node,
 // or hasn't heard of a leader. A voter that returns is no longer gone, unless its place is taken by then.
 func Clock(s Snapshot, goal VoterGoal) (out []GoneVoter) {
 	q := s.Quorum
@@ -339,8 +340,12 @@ func Clock(s Snapshot, goal VoterGoal) (out []GoneVoter) {
 	}
 	for _, v := range q.Voters {
 		g := GoneVoter{Voter: v.voter(), Since: s.Now}
-		if was := s.goneFor(v); was >= 0 && !unwatched {
+		switch was := s.goneFor(v); {
+		case unwatched:
+		case was >= 0:
 			g.Since = s.Now.Add(-was)
+		case v.SinceFetch > MaxSinceFetch:
+			g.Since = s.Now.Add(-min(v.SinceFetch, s.Now.Sub(s.LastAnswer)))
 		}
 		replaced := s.Now.Sub(g.Since) >= goal.ReplaceAfter && up >= goal.Voters
 		if q.KeepsUp(v) && !replaced || s.Paused && planted.Bug != planted.PauseCounts || s.Restarting == v.ID && planted.Bug != planted.RollCounts {

@@ -185,7 +185,17 @@ func TestTheClockOfAVoterThatIsGone(t *testing.T) {
 		require.Equal(t, Voter{2, "d2"}, got[0].Voter)
 		return s.Now.Sub(got[0].Since)
 	}
-	require.Equal(t, time.Duration(0), age(council("0* 1 2! | 3")), "it begins")
+	silent := func(fetched, heard time.Duration) Snapshot {
+		s := council("0* 1 2! | 3")
+		s.LastAnswer = s.Now.Add(-heard)
+		s.Quorum.Voters[2].SinceFetch = fetched
+		return s
+	}
+	require.Equal(t, 6*time.Second, age(silent(6*time.Second, 10*time.Second)), "it begins with the last fetch")
+	require.Equal(t, 10*time.Second, age(silent(time.Minute, 10*time.Second)), "but not before the operator last looked")
+	require.Equal(t, time.Duration(0), age(silent(-1, 10*time.Second)), "no fetch in this epoch: who knows")
+	require.Equal(t, time.Duration(0), age(council("0* 1 2~ | 3")), "since when it lags nobody says")
+	require.Equal(t, time.Duration(0), age(silent(time.Minute, Unwatched+time.Second)), "nobody watched")
 	require.Equal(t, time.Minute, age(base("0* 1 2! | 3")), "it runs")
 	require.Equal(t, time.Minute, age(base("0* 1 2~ | 3")), "one that lags is no use either")
 	require.Equal(t, time.Duration(-1), age(base("0* 1 2 | 3")), "it is back")

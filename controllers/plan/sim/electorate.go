@@ -145,8 +145,16 @@ func (e *electorate) watch() {
 		switch {
 		case e.keepsUp(v) || e.paused || e.restarting == v.ID:
 			delete(e.bad, v)
-		case !known || e.now.Sub(e.heard) > 30*time.Second:
+		case e.now.Sub(e.heard) > 30*time.Second:
 			e.bad[v] = e.now
+		case !known:
+			e.bad[v] = e.now
+			if m := e.nodes[v.ID]; m != nil && m.dir == v.DirectoryID && e.now.Sub(m.fetch) > plan.MaxSinceFetch { // silent, and not far behind alone
+				e.bad[v] = e.heard
+				if m.fetch.After(e.heard) {
+					e.bad[v] = m.fetch
+				}
+			}
 		case e.now.Sub(since) >= simReplaceAfter:
 			e.replaceable[v] = true
 		}
