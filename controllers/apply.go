@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +22,9 @@ func (r *Reconciler) ensure(ctx context.Context, obj client.Object) error {
 	hash := mark(obj)
 	live := reflect.New(reflect.TypeOf(obj).Elem()).Interface().(client.Object)
 	err := r.Get(ctx, client.ObjectKeyFromObject(obj), live)
+	if apierrors.IsNotFound(err) { // the cache has what is labelled as a cluster's
+		err = r.Live.Get(ctx, client.ObjectKeyFromObject(obj), live)
+	}
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
 	}
@@ -32,8 +36,34 @@ func (r *Reconciler) ensure(ctx context.Context, obj client.Object) error {
 		if !live.GetDeletionTimestamp().IsZero() {
 			return fmt.Errorf("%s %s is being deleted: its place is taken when it is gone", kind, obj.GetName())
 		}
+		if err := takeable(kind, obj, live); err != nil {
+			return err
+		}
 	}
 	return r.apply(ctx, obj)
+}
+
+// takenError says that an object's name is another's. Nothing of that is touched.
+type takenError struct{ kind, name, by string }
+
+func (e *takenError) Error() string {
+	return fmt.Sprintf("%s %s stands here and belongs to %s: delete it, or give this cluster or its listener another name", e.kind, e.name, e.by)
+}
+
+// takeable tells whether what stands under an object's name is, or may become, its cluster's: what the cluster or its deleted former
+// self controls, or what has its label and nobody controls. Names of two clusters can be the same: listener external of demo, and
+// demo-external.
+func takeable(kind string, obj, live client.Object) error {
+	mine, theirs := metav1.GetControllerOf(obj), metav1.GetControllerOf(live)
+	switch {
+	case theirs == nil && live.GetLabels()[labelCluster] == mine.Name:
+		return nil
+	case theirs == nil:
+		return &takenError{kind, live.GetName(), "no KRaftCluster"}
+	case theirs.Kind == mine.Kind && theirs.Name == mine.Name:
+		return nil
+	}
+	return &takenError{kind, live.GetName(), theirs.Kind + " " + theirs.Name}
 }
 
 // mark annotates an object with the hash of itself, to tell later whether the operator wants something else by then.

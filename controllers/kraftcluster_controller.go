@@ -64,7 +64,7 @@ type Reconciler struct {
 	NodeImage string
 	// OperatorNamespace may reach the controllers' port; "" when the operator runs outside of the cluster.
 	OperatorNamespace string
-	Workers           int
+	Workers           int // passes at once; a pass of a cluster that doesn't answer waits for admin.QuestionTimeout
 	Now               func() time.Time
 	// NewID draws a cluster or directory id.
 	NewID func() (string, error)
@@ -114,6 +114,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		r.rollOne,
 		r.tidy,
 	)
+	if taken := (*takenError)(nil); errors.As(err, &taken) {
+		s.refused = taken.Error()
+	}
 	if !apierrors.IsConflict(err) {
 		s.report(err)
 		r.Metrics.report(&cluster)

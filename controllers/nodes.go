@@ -227,6 +227,9 @@ func (r *Reconciler) makeStatefulSet(ctx context.Context, s *scope, n *node) err
 	var there appsv1.StatefulSet
 	err := r.Live.Get(ctx, types.NamespacedName{Namespace: s.cluster.Namespace, Name: n.name}, &there)
 	if err == nil {
+		if err := takeable("StatefulSet", n.want, &there); err != nil {
+			return err
+		}
 		return r.relabel(ctx, s, n, &there)
 	} else if !apierrors.IsNotFound(err) {
 		return err

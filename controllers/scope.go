@@ -47,7 +47,7 @@ type scope struct {
 	// settingsWait says what settings that aren't in force yet wait for; "" when all are.
 	settingsWait string
 	loss         *plan.Loss // the facts of a quorum without a leader; nil with one
-	refused      string     // why the claims aren't taken; everything waits
+	refused      string     // why claims or names aren't taken; everything waits
 }
 
 // node is a member of a pool with all that its objects are made from.

@@ -289,6 +289,40 @@ func TestAForeignClaimIsRefused(t *testing.T) {
 	}
 }
 
+// TestATakenNameIsRefused: what another owns is left as it is, and the cluster goes on once the name is free.
+func TestATakenNameIsRefused(t *testing.T) {
+	yes := true
+	for name, tc := range map[string]struct {
+		owners []metav1.OwnerReference
+		want   string
+	}{
+		"by nobody's Service": {nil, "Service demo-bootstrap stands here and belongs to no KRaftCluster"},
+		"by another cluster": {
+			[]metav1.OwnerReference{{APIVersion: "kraft.dev/v1alpha1", Kind: "KRaftCluster", Name: "demo-other", UID: "5d0b1b5e-0f67-4f2c-8b5e-5a4f3a1c9d10", Controller: &yes}},
+			"Service demo-bootstrap stands here and belongs to KRaftCluster demo-other",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			svc := &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "demo-bootstrap", OwnerReferences: tc.owners},
+				Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}, Selector: map[string]string{"app": "other"}},
+			}
+			require.NoError(t, kube.Create(t.Context(), svc))
+			w.apply(base)
+			c := w.await("demo", "Stalled", is("Stalled", "True"))
+			require.Equal(t, "Refused", condition(c, "Stalled").Reason)
+			require.Contains(t, condition(c, "Stalled").Message, tc.want)
+			now := &corev1.Service{}
+			w.read(func(ctx context.Context) error { return kube.Get(ctx, client.ObjectKeyFromObject(svc), now) })
+			require.Equal(t, svc.Spec, now.Spec)
+			require.Equal(t, svc.ResourceVersion, now.ResourceVersion)
+			require.NoError(t, kube.Delete(t.Context(), svc))
+			w.await("demo", "Ready", is("Ready", "True"))
+		})
+	}
+}
+
 // TestWhatAHandChangedIsPutRight, without a pod being taken down for it.
 func TestWhatAHandChangedIsPutRight(t *testing.T) {
 	w := newWorld(t)
