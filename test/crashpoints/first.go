@@ -55,7 +55,7 @@ func prepareSafely(v verb) (p *prepared, err error) {
 			err = fmt.Errorf("%v", bad)
 		}
 	}()
-	return prepare(models{}, v)
+	return prepare(models{}, v, make(chan struct{}, runtime.GOMAXPROCS(0)))
 }
 
 func line(text string) string {

@@ -20,6 +20,8 @@ func Main(out io.Writer, only string, every, lines int) bool {
 	return hunt(out, models{}, only, every, lines)
 }
 
+// hunt prepares the verbs, as many at a time as the stage plays, and plays each as soon as it is prepared. What came of a verb is
+// written when it and those before it are done.
 func hunt(out io.Writer, s stage, only string, every, lines int) bool {
 	start := time.Now()
 	list := slices.DeleteFunc(verbs(), func(v verb) bool { return !asked(v, only) || v.virtual && !s.sameEachTime() })
@@ -27,41 +29,73 @@ func hunt(out io.Writer, s stage, only string, every, lines int) bool {
 		fmt.Fprintf(out, "no verb is called %s\n", only)
 		return false
 	}
-	ready, ok := prepareAll(out, s, list)
-	var all []*trial
-	for _, p := range ready {
-		plays := slices.DeleteFunc(p.plays(), func(x play) bool { return !chosen(x, only) })
-		if n := every * s.part(p.name); n > 1 {
-			plays = thinned(plays, n)
-		}
-		for _, x := range plays {
-			all = append(all, &trial{play: x, p: p})
-		}
+	ends := make([]chan told, len(list))
+	for i := range ends {
+		ends[i] = make(chan told, 1)
 	}
-	spread(s.atOnce(), len(all), func(i int) { all[i].run() })
-	points, converged := 0, 0
-	for _, p := range ready {
-		sum := p.report(out, all, only, lines)
-		points += sum.played
-		converged += sum.converged
-		ok = ok && sum.missed <= max(2, sum.tried/10)
+	slots := make(chan struct{}, s.atOnce())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		spread(s.atOnce(), len(list), func(i int) { ends[i] <- exhaust(s, list[i], slots, only, every, lines) })
+	})
+	ok, points, converged := true, 0, 0
+	for _, end := range ends {
+		t := <-end
+		fmt.Fprint(out, t.text)
+		points += t.played
+		converged += t.converged
+		ok = ok && t.ok
 	}
 	fmt.Fprintf(out, "took=%s\n", time.Since(start).Round(time.Second/10))
 	fmt.Fprintf(out, "points=%d converged=%d\n", points, converged)
 	return ok && converged == points && points > 0
 }
 
+// told is what is to be said of a verb.
+type told struct {
+	sum
+	text string
+	ok   bool
+}
+
+// exhaust prepares a verb and plays all of it that is asked for. Each play takes one of slots.
+func exhaust(s stage, v verb, slots chan struct{}, only string, every, lines int) (t told) {
+	p, err := prepare(s, v, slots)
+	if err == nil && !s.sameEachTime() && len(v.play) == 1 && !v.varies && !v.leads { // else it is chance how far the operator was when a hand acted
+		err = p.like(models{})
+	}
+	var text strings.Builder
+	t.ok = err == nil
+	if err != nil {
+		fmt.Fprintln(&text, err)
+	}
+	if p != nil {
+		plays := slices.DeleteFunc(p.plays(), func(x play) bool { return !chosen(x, only) })
+		if n := every * s.part(p.name); n > 1 {
+			plays = thinned(plays, n)
+		}
+		trials := make([]trial, len(plays))
+		spread(len(plays), len(plays), func(i int) {
+			trials[i] = trial{play: plays[i], p: p}
+			trials[i].run()
+		})
+		t.sum = p.report(&text, trials, only, lines)
+		t.ok = t.ok && t.missed <= max(2, t.tried/10)
+	}
+	t.text = text.String()
+	return t
+}
+
 // sum is what came of a verb's trials. missed are those whose point never came, which aren't played ones.
 type sum struct{ tried, played, converged, missed int }
 
 // report writes what came of the verb's trials, with the stories of those that didn't converge.
-func (p *prepared) report(out io.Writer, all []*trial, only string, lines int) (s sum) {
+func (p *prepared) report(out io.Writer, all []trial, only string, lines int) (s sum) {
 	var bad []*trial
-	for _, t := range all {
-		if t.p != p {
-			continue
-		}
-		s.tried++
+	s.tried = len(all)
+	for i := range all {
+		t := &all[i]
 		switch {
 		case t.problem != "":
 			bad = append(bad, t)
@@ -104,28 +138,6 @@ func thinned(plays []play, n int) (out []play) {
 		out = append(out, plays[i])
 	}
 	return out
-}
-
-func prepareAll(out io.Writer, s stage, list []verb) ([]*prepared, bool) {
-	ready := make([]*prepared, len(list))
-	errs := make([]error, len(list))
-	atOnce := s.atOnce()
-	if !s.sameEachTime() {
-		atOnce = (atOnce + 1) / 2 // each plays two
-	}
-	spread(atOnce, len(list), func(i int) { ready[i], errs[i] = prepare(s, list[i]) })
-	ok := true
-	for i, err := range errs {
-		v := list[i]
-		if err == nil && !s.sameEachTime() && len(v.play) == 1 && !v.varies && !v.leads { // else it is chance how far the operator was when a hand acted
-			err = ready[i].like(models{})
-		}
-		if err != nil {
-			ok = false
-			fmt.Fprintln(out, err)
-		}
-	}
-	return slices.DeleteFunc(ready, func(p *prepared) bool { return p == nil }), ok
 }
 
 // trial is a play of a verb, and how it ended.

@@ -8,7 +8,7 @@ import (
 
 // like checks the model against the real ones by the same script: without a fault the operator has to make the same changes.
 func (p *prepared) like(s stage) error {
-	model, err := prepare(s, p.verb)
+	model, err := prepare(s, p.verb, p.slots)
 	if err != nil {
 		return err
 	}

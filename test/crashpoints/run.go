@@ -128,6 +128,7 @@ func (models) sameEachTime() bool { return true }
 type prepared struct {
 	verb
 	stage  stage
+	slots  chan struct{} // one is taken for each play
 	begin  func() *world
 	forks  *forks
 	points []point // of every play without a fault
@@ -136,8 +137,8 @@ type prepared struct {
 }
 
 // prepare plays a verb without a fault, twice: it has to go the same way, or at least to the same end. Points are those of both.
-func prepare(s stage, v verb) (*prepared, error) {
-	p := &prepared{verb: v, stage: s, begin: s.set(v)}
+func prepare(s stage, v verb, slots chan struct{}) (*prepared, error) {
+	p := &prepared{verb: v, stage: s, slots: slots, begin: s.set(v)}
 	if s.sameEachTime() {
 		p.forks = newForks()
 	}
@@ -187,6 +188,8 @@ func inBoth(points, others []point) []point {
 
 // once plays the verb from its beginning with one fault.
 func (p *prepared) once(f Fault, hit int, tracing bool) (r result) {
+	p.slots <- struct{}{}
+	defer func() { <-p.slots }()
 	w := p.beginning(f, hit, tracing)
 	defer p.stage.strike(w)
 	limit, want, quiet := allowance+3*p.sound.took, p.sound.end, w.platform.pace().rest
