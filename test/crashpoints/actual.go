@@ -4,17 +4,23 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kraft-dev/kraft-operator/internal/cli"
 )
 
 // actual is the platform of the real ones. One at a time acts, as in the model: the world, or one call of the operator.
@@ -113,6 +119,29 @@ func (a *actual) remove(k key) error {
 
 func (a *actual) cut(pod string, cut bool) {
 	a.t.kubelet.Cut(types.NamespacedName{Namespace: a.w.namespace, Name: pod}, cut)
+}
+
+// recover is what a person types: every other voter's disk is lost.
+func (a *actual) recover(controller int32) {
+	claim := get[*corev1.PersistentVolumeClaim](a.w.store, fmt.Sprintf("data-%s-controller-%d", clusterName, controller))
+	file := filepath.Join(a.t.dir, a.w.namespace+".properties")
+	a.w.must(os.WriteFile(file, fmt.Appendf(nil, "process.roles=controller\nnode.id=%d\nlisteners=CONTROLLER://:9093\ncontroller.listener.names=CONTROLLER\n"+
+		"controller.quorum.bootstrap.servers=localhost:9093\nlog.dirs=%s\n", controller, a.t.kubelet.LogDir(claim.UID)), 0o644))
+	args := []string{"recover", "--config", file, "--accept-data-loss"}
+	for _, v := range a.w.fleet.q.voters {
+		if v.id != controller {
+			args = append(args, "--quarantined", fmt.Sprintf("%d@%s", v.id, v.dir))
+		}
+	}
+	var said strings.Builder
+	i := slices.IndexFunc(cli.Commands(), func(c *cobra.Command) bool { return c.Name() == "quorum" })
+	quorum := cli.Commands()[i]
+	quorum.SetArgs(args)
+	quorum.SetOut(&said)
+	quorum.SetErr(&said)
+	err := quorum.ExecuteContext(a.ctx)
+	a.w.note("recovered: %s", said.String())
+	a.w.must(err)
 }
 
 // makeTopics makes the topics that the model has.

@@ -24,7 +24,7 @@ func Main(out io.Writer, only string, every, lines int) bool {
 // written when it and those before it are done.
 func hunt(out io.Writer, s stage, only string, every, lines int) bool {
 	start := time.Now()
-	list := slices.DeleteFunc(verbs(), func(v verb) bool { return !asked(v, only) || v.virtual && !s.sameEachTime() })
+	list := slices.DeleteFunc(verbs(), func(v verb) bool { return !asked(v, only) })
 	if len(list) == 0 {
 		fmt.Fprintf(out, "no verb is called %s\n", only)
 		return false

@@ -34,6 +34,7 @@ type platform interface {
 	update(obj client.Object) error
 	remove(k key) error
 	cut(pod string, cut bool)
+	recover(controller int32) // it is stopped, and becomes the only voter
 	makeTopics(ids ...int32)
 
 	pace() pace
@@ -99,6 +100,8 @@ func (v virtual) update(obj client.Object) error {
 func (v virtual) remove(k key) error { return v.w.store.remove(k, nil) }
 
 func (v virtual) cut(pod string, cut bool) { v.w.cut[pod] = cut }
+
+func (v virtual) recover(controller int32) { v.w.fleet.recover(controller) }
 
 func (v virtual) makeTopics(ids ...int32) {
 	v.w.fleet.partitions = append(v.w.fleet.partitions, topicsOver(ids...)...)

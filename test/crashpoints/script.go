@@ -27,8 +27,6 @@ type verb struct {
 	play []step
 	// done says what is still missing; "" when all is well.
 	done func(*world) string
-	// virtual: a step of it can be played in the model alone.
-	virtual bool
 	// varies: how often a node starts is a matter of when the hand acts.
 	varies bool
 	// leads: which nodes it is about follows from who leads, which is chance on the real ones.

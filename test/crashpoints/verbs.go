@@ -118,10 +118,10 @@ func repairing() []verb {
 			now("lose the disks of two of three voters", func(w *world) { loseDisk("controller-0")(w); loseDisk("controller-2")(w) }),
 			when("that is known", because(v1alpha1.ConditionQuorumHealthy, "QuorumLost"), func(w *world) { w.edit(func(s *spec) { s.Hibernated = true }) }),
 			when("nothing runs", func(w *world) bool { return stopped(w) == "" }, func(w *world) {
-				w.fleet.recover(1)
+				w.platform.recover(1)
 				w.edit(func(s *spec) { s.Hibernated = false })
 			}),
-		}, done: allOf(ready, newDisk(0), newDisk(2)), virtual: true},
+		}, done: allOf(ready, newDisk(0), newDisk(2))},
 		{name: "by-hand", from: formed(3, 3, 1), play: []step{now("delete and change what the operator made", func(w *world) {
 			w.deleteObject(&corev1.Service{}, clusterName+"-bootstrap")
 			w.deleteObject(&appsv1.StatefulSet{}, clusterName+"-controller-2")

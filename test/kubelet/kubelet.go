@@ -238,9 +238,12 @@ func (k *Kubelet) ForgetStarts(namespace string) {
 
 // Identity is what stands on a claim's disk; false while it isn't formatted.
 func (k *Kubelet) Identity(claim types.UID) (storage.MetaProperties, bool) {
-	m, err := storage.ReadMetaProperties(storage.OS(), filepath.Join(k.disk(claim), "data"))
+	m, err := storage.ReadMetaProperties(storage.OS(), k.LogDir(claim))
 	return m, err == nil
 }
+
+// LogDir is where the kraftd of a claim keeps its logs.
+func (k *Kubelet) LogDir(claim types.UID) string { return filepath.Join(k.disk(claim), "data") }
 
 func (k *Kubelet) disk(claim types.UID) string {
 	return filepath.Join(k.cfg.Dir, "disks", string(claim))
