@@ -34,7 +34,7 @@ func TestKRaftCluster(t *testing.T) {
 	t.Run("brokers scale out and in, and nobody is rolled", brokersBothWays)
 	t.Run("settings that need no restart are applied without one", settings)
 	t.Run("a static setting rolls every node, the active controller last", rollAll)
-	t.Run("a rollout to an image that does not exist stops, bears a drain and a lost node, and is mended", func(t *testing.T) { badImage(t, 10*time.Millisecond, false) })
+	t.Run("a rollout to an image that does not exist stops, bears a drain and a lost node, and is mended", func(t *testing.T) { badImage(t, false) })
 	t.Run("a node is cut off and healed", cutNode)
 	t.Run("hibernated and woken", hibernate)
 	t.Run("a quorum that is lost for good is recovered by the commands in status", loseQuorum)
@@ -241,8 +241,8 @@ func rollAll(t *testing.T) {
 	awaitEvent(t, "Restart") // each restart is an event with its reason
 }
 
-func badImage(t *testing.T, every time.Duration, crash bool) {
-	b := startLoadAt(t, "bad-image", every)
+func badImage(t *testing.T, crash bool) {
+	b := startLoad(t, "bad-image")
 	before := pods(t)
 	image := field(t, "{.status.image}")
 	patch(t, `{"spec":{"image":"kraft.local/kraft-operator:does-not-exist"}}`)

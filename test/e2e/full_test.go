@@ -58,7 +58,7 @@ func TestFull(t *testing.T) {
 	})
 	play(t, "everything is rolled, twenty times", rollTwentyTimes)
 	play(t, "everything is rolled once more, the operator killed", func(t *testing.T, _ *background) { rolled(t, func() { restartAll(t) }, true) })
-	t.Run("a bad image is stopped, drained, the operator killed, and mended", func(t *testing.T) { badImage(t, time.Millisecond, true) })
+	t.Run("a bad image is stopped, drained, the operator killed, and mended", func(t *testing.T) { badImage(t, true) })
 	play(t, "hibernated and woken ten times, the operator killed in the first of both", sleepTenTimes)
 	t.Run("deleted, and made again over its claims", recreate)
 	play(t, "the DNS suffix and all names change, the operator killed", changeNames)
@@ -80,7 +80,7 @@ func TestFull(t *testing.T) {
 func play(t *testing.T, what string, do func(*testing.T, *background)) {
 	t.Run(what, func(t *testing.T) {
 		settled(t)
-		b := startLoadAt(t, fmt.Sprintf("part-%d", time.Now().UnixMilli()), time.Millisecond)
+		b := startLoad(t, fmt.Sprintf("part-%d", time.Now().UnixMilli()))
 		b.flow()
 		b.began = time.Now()
 		do(t, b)
@@ -300,7 +300,7 @@ func sleepTenTimes(t *testing.T, b *background) {
 // meanwhile: node ports are drawn anew.
 func recreate(t *testing.T) {
 	settled(t)
-	b := startLoadAt(t, "kept", time.Millisecond)
+	b := startLoad(t, "kept")
 	b.flow()
 	b.finish("before the cluster is deleted")
 	id, yaml := field(t, "{.status.clusterID}"), k(t, "get", "kraftcluster", cluster, "-o", `jsonpath={.spec}`)

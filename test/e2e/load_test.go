@@ -63,16 +63,12 @@ func logged(t testing.TB, name string, opts []kgo.Opt) []kgo.Opt {
 	return append([]kgo.Opt{kgo.WithLogger(kgo.BasicLogger(f, kgo.LogLevelDebug, stamp))}, opts...)
 }
 
-// startLoad creates topic and begins. Every part of the test has a topic of its own, so that books are closed one by one.
+// startLoad creates topic and begins: 1,000 writes of metadata a second, and 500 records. Every part of the test has a topic of its
+// own, so that books are closed one by one.
 func startLoad(t testing.TB, topic string) *background {
-	return startLoadAt(t, topic, 10*time.Millisecond)
-}
-
-// startLoadAt has the quick writer of metadata write as often as every says.
-func startLoadAt(t testing.TB, topic string, every time.Duration) *background {
 	t.Helper()
 	b := &background{t: t, topic: topic, opts: []kgo.Opt{kgo.SeedBrokers(external(t)...)}}
-	b.metadata = load.MetadataWriter{Topic: topic, Every: every, Connected: true}
+	b.metadata = load.MetadataWriter{Topic: topic, Every: time.Millisecond, Connected: true}
 	b.patient.metadata = load.MetadataWriter{Topic: topic, Key: "max.compaction.lag.ms", Every: 50 * time.Millisecond}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

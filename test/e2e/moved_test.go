@@ -18,7 +18,7 @@ import (
 // once. What follows plays there.
 func move(t *testing.T) {
 	settled(t)
-	b := startLoadAt(t, "moved", time.Millisecond)
+	b := startLoad(t, "moved")
 	b.flow()
 	b.finish("before the cluster is moved")
 	id, spec := field(t, "{.status.clusterID}"), map[string]any{}
