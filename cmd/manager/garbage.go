@@ -26,9 +26,6 @@ func percentFor(live uint64) int {
 // collections keeps GOGC where the live heap wants it, also in a manager that stands by.
 type collections struct{}
 
-// beginCollections sets GOGC for the time in which the cache is filled, and the heap grows faster than it is looked at.
-func beginCollections() { debug.SetGCPercent(gcPercent) }
-
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
 func (collections) NeedLeaderElection() bool { return false }
 

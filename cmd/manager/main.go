@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -61,7 +62,7 @@ func main() {
 		return
 	}
 	if os.Getenv("GOGC") == "" {
-		beginCollections()
+		debug.SetGCPercent(gcPercent) // while the cache is filled the heap grows faster than collections looks at it
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&zapOptions)))
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
