@@ -132,10 +132,12 @@ func asked(v verb, only string) bool {
 	return only == "" || slices.ContainsFunc(strings.Split(only, ","), func(o string) bool { return strings.Split(o, "/")[0] == v.name })
 }
 
-// thinned keeps each n'th play.
+// thinned keeps one of each n plays, not always the one in the same place: every fifth is of the same fault.
 func thinned(plays []play, n int) (out []play) {
-	for i := n - 1; i < len(plays); i += n {
-		out = append(out, plays[i])
+	for begin := 0; begin < len(plays); begin += n {
+		if i := begin + (n-1+7*begin/n)%n; i < len(plays) {
+			out = append(out, plays[i])
+		}
 	}
 	return out
 }

@@ -41,3 +41,20 @@ func TestAModelThatDoesOtherwiseIsFoundOut(t *testing.T) {
 	require.Equal(t, "only in the model: patch ConfigMap demo-<hash>\nnot in the model: delete ConfigMap demo-<hash>",
 		unlike(calls("create", "patch"), calls("create", "delete"), calls("create", "delete")))
 }
+
+// TestThinnedPlaysAreOfAllFaults, one of each ten.
+func TestThinnedPlaysAreOfAllFaults(t *testing.T) {
+	var plays []play
+	for i := range 100 {
+		plays = append(plays, play{"form", i / len(writeFaults), writeFaults[i%len(writeFaults)]})
+	}
+	faults := map[Fault]int{}
+	for i, x := range thinned(plays, 10) {
+		require.Equal(t, i, x.Point/2)
+		faults[x.Fault]++
+	}
+	for _, f := range writeFaults {
+		require.Equal(t, 2, faults[f], f)
+	}
+	require.Equal(t, plays, thinned(plays, 1))
+}
