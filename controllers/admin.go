@@ -79,6 +79,12 @@ func (v *views) get(key types.NamespacedName) *view {
 	return v.of[key] // one worker a cluster: the view itself needs no lock
 }
 
+func (v *views) count() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.of)
+}
+
 func (v *views) forget(key types.NamespacedName) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

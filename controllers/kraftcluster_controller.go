@@ -51,6 +51,8 @@ const (
 	soon     = 300 * time.Millisecond // something is under way
 	careful  = 2 * time.Second        // something waits for others
 	steadily = 5 * time.Second        // nothing to do
+	apart    = 100 * time.Millisecond // of looks where there is nothing to do: more than 50 clusters are looked at less often
+	seldom   = 20 * time.Second       // but not less often than that
 )
 
 // Reconciler reconciles KRaftClusters.
@@ -126,7 +128,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		return ctrl.Result{RequeueAfter: shortly}, nil // someone else wrote: look again, before saying anything
 	}
 	if err == nil && result.IsZero() {
-		result.RequeueAfter = s.pause()
+		if result.RequeueAfter = s.pause(); result.RequeueAfter == steadily {
+			result.RequeueAfter = steadilyAmong(r.views.count())
+		}
 	}
 	return result, err
 }
@@ -179,6 +183,11 @@ func (s *scope) pause() time.Duration {
 	default:
 		return soon
 	}
+}
+
+// steadilyAmong is how long each of so many clusters is let alone when there is nothing to do.
+func steadilyAmong(clusters int) time.Duration {
+	return min(max(steadily, time.Duration(clusters)*apart), seldom)
 }
 
 // notReadyFor is how long the cluster hasn't been Ready.

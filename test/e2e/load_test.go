@@ -45,7 +45,7 @@ type background struct {
 // quick makes a client that doesn't wait before it tries again.
 func quick(opts []kgo.Opt) []kgo.Opt {
 	return append([]kgo.Opt{
-		kgo.DialTimeout(100 * time.Millisecond), kgo.MetadataMinAge(10 * time.Millisecond),
+		kgo.DialTimeout(25 * time.Millisecond), kgo.MetadataMinAge(10 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }),
 	}, opts...)
 }
