@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -61,6 +63,7 @@ func newBrokerRole(n *Node) (*brokerRole, error) {
 		NodeID: n.cfg.NodeID(), ClusterID: n.identity.ClusterID, Static: n.cfg,
 		Advertised: advertised(n.listeners), InterBroker: n.listeners.InterBroker, Rack: rack,
 		FS: n.fs, LogDir: dir, DirectoryID: directory, Loader: r.loader, Finder: controllerFinder{n.raft},
+		Controllers: func() []string { return slices.Sorted(maps.Values(n.voterAddresses())) },
 		NewClient: func(purpose string) *rpc.Client {
 			return n.newClient(fmt.Sprintf("broker-%d-%s", n.cfg.NodeID(), purpose))
 		},

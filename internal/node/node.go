@@ -7,7 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	mathrand "math/rand/v2"
+	"net"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -296,6 +300,12 @@ func (n *Node) run(ctx context.Context) error {
 		})
 	}
 	part("raft", n.raft.Run)
+	if n.cfg.IsController() {
+		part("connections", func(ctx context.Context) error {
+			n.raftClient.KeepConnected(ctx, n.otherVoters)
+			return nil
+		})
+	}
 	part("live settings", n.followLive)
 	part("snapshots", n.snapshots.Run)
 	if n.controller != nil {
@@ -329,6 +339,27 @@ func (n *Node) run(ctx context.Context) error {
 		n.opt.Logger.Info("Left")
 	}
 	return failed
+}
+
+// otherVoters are the addresses at which a voter asks for votes, and fetches from whoever was elected: while it does, nothing is committed.
+// A node that doesn't vote gets none.
+func (n *Node) otherVoters() (addrs []string) {
+	all := n.voterAddresses()
+	if _, votes := all[n.cfg.NodeID()]; !votes {
+		return nil
+	}
+	delete(all, n.cfg.NodeID())
+	return slices.Sorted(maps.Values(all))
+}
+
+func (n *Node) voterAddresses() map[int32]string {
+	addrs := map[int32]string{}
+	for _, id := range n.raft.Voters().IDs() {
+		if host, port, ok := n.raft.VoterEndpoint(int32(id)); ok {
+			addrs[int32(id)] = net.JoinHostPort(host, strconv.Itoa(port))
+		}
+	}
+	return addrs
 }
 
 // leave hands over what this node leads: partitions first, then the metadata log. In between a broker lingers, if it is

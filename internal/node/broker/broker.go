@@ -24,18 +24,19 @@ import (
 
 // Broker is one broker. Run starts it; Handle may be called once Running is closed.
 type Broker struct {
-	cfg      Config
-	replicas *replica.Manager
-	life     *lifecycle.Manager
-	forward  *channel.Channel // clients' requests, ISR changes, producer ids
-	beats    *channel.Channel // registration and heartbeats
-	clients  []*rpc.Client
-	groups   GroupHandler
-	create   *autoCreator
-	ids      *producerIDs
-	dirs     *directories
-	metrics  *metrics
-	waits    imageWaits
+	cfg         Config
+	replicas    *replica.Manager
+	life        *lifecycle.Manager
+	controllers *rpc.Client      // forward's
+	forward     *channel.Channel // clients' requests, ISR changes, producer ids
+	beats       *channel.Channel // registration and heartbeats
+	clients     []*rpc.Client
+	groups      GroupHandler
+	create      *autoCreator
+	ids         *producerIDs
+	dirs        *directories
+	metrics     *metrics
+	waits       imageWaits
 
 	settings       atomic.Pointer[settings]
 	brokersChanged atomic.Bool  // since the last image that was applied whole
@@ -61,7 +62,8 @@ func New(cfg Config) (*Broker, error) {
 	b := &Broker{cfg: cfg, applied: make(chan struct{}), running: make(chan struct{}), metrics: newMetrics(cfg.Registry)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.settings.Store(newSettings(cfg.Static, cfg.NodeID, metadata.Empty()))
-	b.forward = channel.New(b.client("controller"), cfg.Finder, cfg.Logger)
+	b.controllers = b.client("controller")
+	b.forward = channel.New(b.controllers, cfg.Finder, cfg.Logger)
 	b.beats = channel.New(b.client("heartbeat"), cfg.Finder, cfg.Logger)
 	b.create = newAutoCreator(b)
 	b.ids = newProducerIDs(b)
@@ -171,6 +173,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	})
 	wg.Go(func() { b.replicas.Run(b.ctx) })
 	wg.Go(func() { b.dirs.run(b.ctx) })
+	if b.cfg.Controllers != nil {
+		wg.Go(func() { b.controllers.KeepConnected(b.ctx, b.cfg.Controllers) })
+	}
 	wg.Go(func() { b.becomeReady(b.ctx) })
 	if b.groups != nil {
 		wg.Go(func() {

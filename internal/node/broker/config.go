@@ -51,6 +51,9 @@ type Config struct {
 
 	Loader *loader.Loader
 	Finder channel.ControllerFinder
+	// Controllers are the addresses of those that may become the active controller: what clients wait for is forwarded on a connection that
+	// is there already. nil: it is made when it is needed.
+	Controllers func() []string
 	// NewClient makes a client for one purpose, with connections of its own ("heartbeat", "controller", "fetch").
 	NewClient func(purpose string) *rpc.Client
 	// Groups makes the group coordinator; nil leaves the group APIs out.
