@@ -22,23 +22,25 @@ func (r *Reconciler) ensure(ctx context.Context, obj client.Object) error {
 	hash := mark(obj)
 	live := reflect.New(reflect.TypeOf(obj).Elem()).Interface().(client.Object)
 	err := r.Get(ctx, client.ObjectKeyFromObject(obj), live)
-	if apierrors.IsNotFound(err) { // the cache has what is labelled as a cluster's
-		err = r.Live.Get(ctx, client.ObjectKeyFromObject(obj), live)
-	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
-	}
-	if err == nil {
-		if live.GetAnnotations()[annotationApplied] == hash && same(obj, live) {
-			copyInto(live, obj)
-			return nil
-		}
-		if !live.GetDeletionTimestamp().IsZero() {
-			return fmt.Errorf("%s %s is being deleted: its place is taken when it is gone", kind, obj.GetName())
-		}
-		if err := takeable(kind, obj, live); err != nil {
+	if apierrors.IsNotFound(err) {
+		// The cache has what is labelled as a cluster's. What stands there without is somebody's: its fields are.
+		if err = r.offer(ctx, obj); !apierrors.IsConflict(err) {
 			return err
 		}
+		err = r.Live.Get(ctx, client.ObjectKeyFromObject(obj), live)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", kind, obj.GetName(), err)
+	}
+	if live.GetAnnotations()[annotationApplied] == hash && same(obj, live) {
+		copyInto(live, obj)
+		return nil
+	}
+	if !live.GetDeletionTimestamp().IsZero() {
+		return fmt.Errorf("%s %s is being deleted: its place is taken when it is gone", kind, obj.GetName())
+	}
+	if err := takeable(kind, obj, live); err != nil {
+		return err
 	}
 	return r.apply(ctx, obj)
 }
@@ -87,6 +89,11 @@ func marked(set *appsv1.StatefulSet) *appsv1.StatefulSet {
 
 // apply is server-side apply with force: what the operator sets is its own.
 func (r *Reconciler) apply(ctx context.Context, obj client.Object) error {
+	return r.offer(ctx, obj, client.ForceOwnership)
+}
+
+// offer is server-side apply without force: a field that somebody else has set to something else is a conflict.
+func (r *Reconciler) offer(ctx context.Context, obj client.Object, opts ...client.ApplyOption) error {
 	kind := obj.GetObjectKind().GroupVersionKind().Kind
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 	if err != nil {
@@ -94,7 +101,8 @@ func (r *Reconciler) apply(ctx context.Context, obj client.Object) error {
 	}
 	delete(content, "status")
 	u := &unstructured.Unstructured{Object: content}
-	if err := r.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+	opts = append(opts, client.FieldOwner(fieldManager))
+	if err := r.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), opts...); err != nil {
 		return fmt.Errorf("applying %s %s: %w", kind, obj.GetName(), err)
 	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, obj); err != nil {
