@@ -66,9 +66,14 @@ func (a *actual) moment() {
 	a.see()
 }
 
-// look asks the API and the cluster themselves before something is taken down or voters are changed.
+// look asks the API and the cluster themselves before something is taken down or voters are changed, and what nodes may do before a status
+// says how things stand: while a frozen process finishes its pass nobody else looks.
 func (a *actual) look(p point) {
 	kind, _, _ := strings.Cut(p.Object, " ")
+	if !p.admin && kind == "KRaftCluster" {
+		a.mirror(a.t.kube, "ConfigMap")
+		return
+	}
 	if !p.admin && kind != "Pod" && kind != "StatefulSet" {
 		return
 	}

@@ -49,9 +49,9 @@ func scaling() []verb {
 		{name: "observer-in", from: formed(4, 3, 1), play: []step{edit("controllers.replicas: 3", func(s *spec) { s.Controllers.Replicas = 3 })}, done: allOf(ready, pods(4))},
 		{name: "voters-1-3", from: formed(1, 1, 1), play: []step{voters(3)}, done: ready},
 		{name: "voters-3-5", from: formed(3, 3, 1), play: []step{voters(5)}, done: ready},
-		{name: "voters-5-3", from: formed(5, 5, 1), play: []step{voters(3)}, done: allOf(ready, pods(4))},
+		{name: "voters-5-3", from: formed(5, 5, 1), play: []step{voters(3)}, done: allOf(ready, pods(4)), leads: true},
 		{name: "voters-5-7", from: formed(5, 5, 1), play: []step{voters(7)}, done: ready},
-		{name: "voters-7-5", from: formed(7, 7, 1), play: []step{voters(5)}, done: allOf(ready, pods(6))},
+		{name: "voters-7-5", from: formed(7, 7, 1), play: []step{voters(5)}, done: allOf(ready, pods(6)), leads: true},
 		{name: "voters-3-1", from: formed(3, 3, 1), play: []step{voters(1)}, done: allOf(ready, pods(2)), leads: true},
 		{name: "voters-there-and-back", from: formed(3, 3, 1), play: []step{
 			voters(5), when("a fourth votes", func(w *world) bool { return len(w.fleet.q.voters) == 4 }, voters(3).do),
