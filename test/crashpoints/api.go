@@ -61,10 +61,9 @@ type appliedObject interface {
 }
 
 func (a *api) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-	o := (&client.ApplyOptions{}).ApplyOptions(opts)
 	u, ok := obj.(appliedObject)
-	if !ok || o.Force == nil || !*o.Force {
-		return errors.New("unstructured objects are applied here, and forced")
+	if !ok {
+		return errors.New("unstructured objects are applied here")
 	}
 	k := key{u.GetKind(), u.GetName()}
 	return a.m.call(ctx, point{Verb: "apply", Object: k.String()}, func() effect {

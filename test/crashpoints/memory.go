@@ -86,9 +86,13 @@ func (c *memory) Patch(_ context.Context, obj client.Object, patch client.Patch,
 	return err
 }
 
-func (c *memory) Apply(_ context.Context, obj runtime.ApplyConfiguration, _ ...client.ApplyOption) error {
-	u := obj.(appliedObject)
-	written, err := c.m.w.apply(u.GetKind(), u.GetName(), u.UnstructuredContent())
+func (c *memory) Apply(_ context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	u, o := obj.(appliedObject), (&client.ApplyOptions{}).ApplyOptions(opts)
+	k := key{u.GetKind(), u.GetName()}
+	if (o.Force == nil || !*o.Force) && c.m.w.objs[k] != nil && c.m.w.applied[k] == nil {
+		return conflict(k, "somebody else has set it")
+	}
+	written, err := c.m.w.apply(k.kind, k.name, u.UnstructuredContent())
 	if err != nil {
 		return err
 	}
