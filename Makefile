@@ -85,7 +85,7 @@ crashpoints: ## The operator is killed at each of its writes and requests, and h
 
 .PHONY: crashpoints-real
 crashpoints-real: ## The same on a real API server, etcd and kube-controller-manager, with kraftds in process: all of form, roll and delete, of the rest each tenth [WORLDS=n at once]
-	. hack/lib.sh && KUBEBUILDER_ASSETS=$$(assets) CGO_ENABLED=0 go run ./test/crashpoints/cmd -real -worlds $(WORLDS) -run "$(RUN)" -every $(EVERY)
+	. hack/lib.sh && "$$(localkube_bin)" build && KUBEBUILDER_ASSETS=$$(assets) CGO_ENABLED=0 go run ./test/crashpoints/cmd -real -worlds $(WORLDS) -run "$(RUN)" -every $(EVERY)
 
 .PHONY: e2e
 e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"time"
 
@@ -101,8 +100,8 @@ func (f controllerFinder) ActiveController() (channel.Node, bool) {
 	if l.LeaderID < 0 {
 		return channel.Node{}, false
 	}
-	host, port, ok := f.raft.VoterEndpoint(l.LeaderID)
-	return channel.Node{ID: l.LeaderID, Addr: net.JoinHostPort(host, fmt.Sprint(port))}, ok
+	addr, ok := f.raft.VoterAddress(l.LeaderID)
+	return channel.Node{ID: l.LeaderID, Addr: addr}, ok
 }
 
 // run runs loader and broker, and opens the listeners when the controller has unfenced the broker.

@@ -9,9 +9,7 @@ import (
 	"io"
 	"maps"
 	mathrand "math/rand/v2"
-	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -355,8 +353,8 @@ func (n *Node) otherVoters() (addrs []string) {
 func (n *Node) voterAddresses() map[int32]string {
 	addrs := map[int32]string{}
 	for _, id := range n.raft.Voters().IDs() {
-		if host, port, ok := n.raft.VoterEndpoint(int32(id)); ok {
-			addrs[int32(id)] = net.JoinHostPort(host, strconv.Itoa(port))
+		if addr, ok := n.raft.VoterAddress(int32(id)); ok {
+			addrs[int32(id)] = addr
 		}
 	}
 	return addrs

@@ -139,8 +139,8 @@ func (a *actual) recover(controller int32) {
 		}
 	}
 	var said strings.Builder
-	i := slices.IndexFunc(cli.Commands(), func(c *cobra.Command) bool { return c.Name() == "quorum" })
-	quorum := cli.Commands()[i]
+	commands := cli.Commands()
+	quorum := commands[slices.IndexFunc(commands, func(c *cobra.Command) bool { return c.Name() == "quorum" })]
 	quorum.SetArgs(args)
 	quorum.SetOut(&said)
 	quorum.SetErr(&said)

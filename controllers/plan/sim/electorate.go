@@ -150,10 +150,7 @@ func (e *electorate) watch() {
 		case !known:
 			e.bad[v] = e.now
 			if m := e.nodes[v.ID]; m != nil && m.dir == v.DirectoryID && e.now.Sub(m.fetch) > plan.MaxSinceFetch { // silent, and not far behind alone
-				e.bad[v] = e.heard
-				if m.fetch.After(e.heard) {
-					e.bad[v] = m.fetch
-				}
+				e.bad[v] = slices.MaxFunc([]time.Time{e.heard, m.fetch}, time.Time.Compare)
 			}
 		case e.now.Sub(since) >= simReplaceAfter:
 			e.replaceable[v] = true

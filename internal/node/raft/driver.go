@@ -284,6 +284,12 @@ func (d *Driver) VoterEndpoint(id int32) (host string, port int, ok bool) {
 	return e.Host, int(e.Port), ok
 }
 
+// VoterAddress is VoterEndpoint as host:port.
+func (d *Driver) VoterAddress(id int32) (addr string, ok bool) {
+	host, port, ok := d.VoterEndpoint(id)
+	return net.JoinHostPort(host, strconv.Itoa(port)), ok
+}
+
 // Voters is the newest voter set, committed or not.
 func (d *Driver) Voters() quorum.VoterSet { return d.status.Load().Voters }
 
