@@ -21,7 +21,7 @@ import (
 // Admin asks a running cluster. Addresses are host:port of pods.
 type Admin interface {
 	DescribeQuorum(ctx context.Context, controllers []string) (*admin.Quorum, error)
-	DescribeTopics(ctx context.Context, brokers []string) (*admin.Topics, error)
+	DescribeTopics(ctx context.Context, brokers []string) (*admin.Topics, error) // brokers that are current, best first
 	AddVoter(ctx context.Context, controllers []string, voter admin.ReplicaKey, endpoints []admin.Endpoint) error
 	RemoveVoter(ctx context.Context, controllers []string, voter admin.ReplicaKey) error
 	DynamicDefaults(ctx context.Context, leader string) (map[string]string, error)
@@ -101,6 +101,10 @@ func (r *Reconciler) lookAgain(ctx context.Context, s *scope) error {
 }
 
 // ask fills in what the cluster says of itself. A cluster that doesn't answer makes the planners careful: nil.
+//
+// Topics are asked with the quorum, and only of brokers that it says are current: one that is cut off from the controllers
+// stays Ready, and tells of in-sync replicas that no longer are. While the quorum has no leader, or a new leader hasn't
+// heard of the brokers yet, nobody is known to be.
 func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 	v := r.views.get(types.NamespacedName{Namespace: s.cluster.Namespace, Name: s.cluster.Name})
 	if now := r.Now(); now.Sub(v.quorumAt) >= maxAge {
@@ -111,10 +115,8 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 				v.follow(v.quorum, now)
 			}
 		}
-	}
-	if now := r.Now(); now.Sub(v.topicsAt) >= maxAge {
-		v.topics, v.topicsAt = nil, now
-		if addrs := s.addresses(labelBroker, s.internalPort()); len(addrs) > 0 {
+		v.topics, v.topicsAt = nil, r.Now()
+		if addrs := s.currentBrokers(v.quorum); len(addrs) > 0 {
 			if t, err := r.Admin.DescribeTopics(ctx, addrs); err == nil {
 				v.topics = planPartitions(t)
 			}
@@ -167,7 +169,26 @@ func (v *view) show(s *scope, now time.Time) {
 
 // addresses of the running pods of a role, Ready ones first.
 func (s *scope) addresses(role string, port int32) []string {
-	var pods []*corev1.Pod
+	return addressesOf(s.running(role), port)
+}
+
+// currentBrokers are the addresses of the running brokers that are current, who knows most first; none without an answer
+// of the quorum.
+func (s *scope) currentBrokers(q *plan.Quorum) []string {
+	if q == nil {
+		return nil
+	}
+	current := q.Current()
+	place := func(p *corev1.Pod) int {
+		return slices.IndexFunc(current, func(id int32) bool { return p.Labels[labelNodeID] == strconv.Itoa(int(id)) })
+	}
+	pods := slices.DeleteFunc(s.running(labelBroker), func(p *corev1.Pod) bool { return place(p) < 0 })
+	slices.SortFunc(pods, func(a, b *corev1.Pod) int { return place(a) - place(b) })
+	return addressesOf(pods, s.internalPort())
+}
+
+// running are the running pods of a role, Ready ones first.
+func (s *scope) running(role string) (pods []*corev1.Pod) {
 	for _, p := range s.pods {
 		if p.Labels[role] == "true" && p.Status.PodIP != "" && p.Status.Phase == corev1.PodRunning {
 			pods = append(pods, p)
@@ -187,7 +208,10 @@ func (s *scope) addresses(role string, port int32) []string {
 		}
 		return 1
 	})
-	var out []string
+	return pods
+}
+
+func addressesOf(pods []*corev1.Pod, port int32) (out []string) {
 	for _, p := range pods {
 		out = append(out, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(int(port))))
 	}
@@ -211,7 +235,7 @@ func planQuorum(q *admin.Quorum) *plan.Quorum {
 			if id := uuid.UUID(r.DirectoryID); !id.IsZero() {
 				dir = id.String()
 			}
-			rs = append(rs, plan.Replica{ID: r.ID, DirectoryID: dir, LogEndOffset: r.LogEndOffset, SinceFetch: r.SinceFetch})
+			rs = append(rs, plan.Replica{ID: r.ID, DirectoryID: dir, LogEndOffset: r.LogEndOffset, SinceFetch: r.SinceFetch, SinceCaughtUp: r.SinceCaughtUp})
 		}
 		slices.SortFunc(rs, func(a, b plan.Replica) int { return int(a.ID) - int(b.ID) })
 		return rs

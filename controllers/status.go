@@ -99,7 +99,7 @@ func (s *scope) verdict(err error) verdict {
 	case s.shownQuorum.KeepingUp() < len(s.shownQuorum.Voters):
 		return verdict{reason: "VotersLag", message: s.lagging()}
 	case s.shownTopics == nil:
-		return verdict{reason: "NoBrokerAnswers", message: "no broker answers for the topics"}
+		return verdict{reason: "NoBrokerAnswers", message: "no broker that keeps up with the quorum answers for the topics"}
 	case s.shownTopics.Offline > 0:
 		return verdict{reason: "PartitionsOffline", message: fmt.Sprintf("%d partitions have no leader", s.shownTopics.Offline)}
 	case len(st.HeldBack) > 0:

@@ -59,7 +59,7 @@ func Shrink(s Snapshot, goal BrokerGoal) BrokerStep {
 	case s.Quorum == nil || s.Quorum.Leader < 0:
 		return BrokerStep{Do: BrokersWait, Node: n, Why: "the quorum to have a leader"}
 	case s.Partitions == nil:
-		return BrokerStep{Do: BrokersWait, Node: n, Why: "a broker to answer for the topics"}
+		return BrokerStep{Do: BrokersWait, Node: n, Why: "a broker that keeps up with the quorum to answer for the topics"}
 	}
 	holds := s.Partitions.Holds(n.ID)
 	switch {

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -19,7 +20,7 @@ type Snapshot struct {
 	Nodes  []Node // every node the cluster shall have, ascending by id
 	// Quorum is nil while no controller answers for the quorum.
 	Quorum *Quorum
-	// Partitions is nil while no broker answers for the topics.
+	// Partitions is nil while no broker that keeps up answers for the topics.
 	Partitions *Partitions
 
 	// Gone are the voters that don't keep up; see Clock.
@@ -88,6 +89,8 @@ type Replica struct {
 	LogEndOffset int64
 	// SinceFetch is the time since the leader saw its last fetch; negative: never, in this epoch.
 	SinceFetch time.Duration
+	// SinceCaughtUp is the time since it had all of the leader's log; negative: never, in this epoch.
+	SinceCaughtUp time.Duration
 }
 
 // Partitions is what the brokers say of the topics.
@@ -118,6 +121,22 @@ func (q *Quorum) KeepsUp(r Replica) bool {
 		return true
 	}
 	return r.SinceFetch >= 0 && r.SinceFetch <= MaxSinceFetch && q.leaderEnd()-r.LogEndOffset <= MaxLag
+}
+
+// Current are the nodes that had all of the leader's log within MaxSinceFetch, who has most of it first: what they say of
+// the cluster is so. Any other may be cut off from the quorum, and serve what it knew then. A node that changed its disk
+// has two entries, and is here twice if both are recent.
+func (q *Quorum) Current() (ids []int32) {
+	rs := slices.DeleteFunc(slices.Concat(q.Voters, q.Observers), func(r Replica) bool {
+		return q.Leader < 0 || r.SinceCaughtUp < 0 || r.SinceCaughtUp > MaxSinceFetch
+	})
+	slices.SortStableFunc(rs, func(a, b Replica) int {
+		return cmp.Or(cmp.Compare(b.LogEndOffset, a.LogEndOffset), cmp.Compare(a.SinceCaughtUp, b.SinceCaughtUp))
+	})
+	for _, r := range rs {
+		ids = append(ids, r.ID)
+	}
+	return ids
 }
 
 // Lag is the leader's log end offset less the replica's; -1 when either is unknown.
@@ -180,7 +199,7 @@ func (s Snapshot) missWithout(id int32) string {
 // shortWithout says why the topics can't spare a broker now; "" when they can.
 func (s Snapshot) shortWithout(id int32) string {
 	if s.Partitions == nil {
-		return "no broker answers for the topics"
+		return "no broker that keeps up with the quorum answers for the topics"
 	}
 	if n := s.Partitions.Short[id]; n > 0 && planted.Bug != planted.MinISRUnspared {
 		return fmt.Sprintf("without it %d partitions have fewer in-sync replicas than min.insync.replicas (%s)", n, s.Partitions.Example[id])

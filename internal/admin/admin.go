@@ -19,6 +19,7 @@ const (
 	DialTimeout     = time.Second
 	QuestionTimeout = 3 * time.Second
 	secondOpinion   = 200 * time.Millisecond // a leader that was deposed may answer first
+	nextBroker      = time.Second            // one that hasn't answered by then isn't waited for alone
 )
 
 // ErrNobody is returned when no address answered.
@@ -40,6 +41,8 @@ type Replica struct {
 	LogEndOffset int64 // exclusive, -1 unknown to this leader
 	// SinceFetch is the time since its last fetch on the leader's clock; negative when it has not fetched in this epoch.
 	SinceFetch time.Duration
+	// SinceCaughtUp is the time since it had all of the leader's log, likewise.
+	SinceCaughtUp time.Duration
 }
 
 // Partition is one partition as a broker's metadata has it.

@@ -38,6 +38,9 @@ func quorumAnswer(leader, epoch int32, code int16) func(kmsg.Request) kmsg.Respo
 			if id == 2 && leader != 2 {
 				v.LastFetchTimestamp = -1
 			}
+			if v.LastCaughtUpTimestamp = v.LastFetchTimestamp; id == 0 {
+				v.LastCaughtUpTimestamp -= 9000
+			}
 			p.CurrentVoters = append(p.CurrentVoters, v)
 		}
 		top := kmsg.NewDescribeQuorumResponseTopic()
@@ -62,8 +65,11 @@ func TestTheHighestEpochSpeaksForTheQuorum(t *testing.T) {
 	require.Equal(t, int64(40), q.HighWatermark)
 	require.Len(t, q.Voters, 3)
 	require.Equal(t, 200*time.Millisecond, q.Voters[0].SinceFetch, "on the leader's clock")
+	require.Equal(t, 9200*time.Millisecond, q.Voters[0].SinceCaughtUp)
 	require.Zero(t, q.Voters[1].SinceFetch)
+	require.Zero(t, q.Voters[1].SinceCaughtUp)
 	require.Negative(t, q.Voters[2].SinceFetch, "hasn't fetched in this epoch")
+	require.Negative(t, q.Voters[2].SinceCaughtUp)
 }
 
 func TestWithoutALeaderNobodySpeaks(t *testing.T) {
@@ -120,4 +126,26 @@ func TestTopicsComeWithTheirMinISR(t *testing.T) {
 	_, err = Client{}.DescribeTopics(t.Context(), []string{gone})
 	require.ErrorIs(t, err, ErrNobody)
 	require.ErrorContains(t, err, gone)
+}
+
+// TestABrokerThatNeverAnswersLeavesTimeForTheOthers: and one that is slow isn't given up for that.
+func TestABrokerThatNeverAnswersLeavesTimeForTheOthers(t *testing.T) {
+	none := func(req kmsg.Request) kmsg.Response {
+		if _, ok := req.(*kmsg.MetadataRequest); ok {
+			return kmsg.NewPtrMetadataResponse()
+		}
+		return nil
+	}
+	_, err := Client{}.DescribeTopics(t.Context(), []string{serve(t, silent), serve(t, none)})
+	require.NoError(t, err)
+	slow := serve(t, func(req kmsg.Request) kmsg.Response {
+		time.Sleep(nextBroker + 300*time.Millisecond)
+		return none(req)
+	})
+	_, err = Client{}.DescribeTopics(t.Context(), []string{slow, serve(t, silent)})
+	require.NoError(t, err)
+	began := time.Now()
+	_, err = Client{}.DescribeTopics(t.Context(), []string{serve(t, silent), serve(t, silent)})
+	require.ErrorIs(t, err, ErrNobody)
+	require.Less(t, time.Since(began), QuestionTimeout+time.Second, "all of them within one limit")
 }

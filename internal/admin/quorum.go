@@ -78,12 +78,17 @@ func leaderNow(p kmsg.DescribeQuorumResponseTopicPartition) int64 {
 }
 
 func replica(s kmsg.DescribeQuorumResponseTopicPartitionReplicaState, now int64, leader int32) Replica {
-	r := Replica{ID: s.ReplicaID, DirectoryID: s.ReplicaDirectoryID, LogEndOffset: s.LogEndOffset, SinceFetch: -1}
-	switch {
-	case s.ReplicaID == leader:
-		r.SinceFetch = 0
-	case s.LastFetchTimestamp > 0 && now > 0:
-		r.SinceFetch = max(0, time.Duration(now-s.LastFetchTimestamp)*time.Millisecond)
+	r := Replica{ID: s.ReplicaID, DirectoryID: s.ReplicaDirectoryID, LogEndOffset: s.LogEndOffset}
+	if s.ReplicaID != leader {
+		r.SinceFetch, r.SinceCaughtUp = since(s.LastFetchTimestamp, now), since(s.LastCaughtUpTimestamp, now)
 	}
 	return r
+}
+
+// since is the age of a timestamp; -1 when there is none.
+func since(timestamp, now int64) time.Duration {
+	if timestamp <= 0 || now <= 0 {
+		return -1
+	}
+	return max(0, time.Duration(now-timestamp)*time.Millisecond)
 }

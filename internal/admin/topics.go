@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,18 +16,43 @@ import (
 // configBatch bounds the topics of one DescribeConfigs request.
 const configBatch = 500
 
-// DescribeTopics asks the brokers, one after the other until one answers, for every partition and its topic's
-// min.insync.replicas.
+// DescribeTopics asks the brokers in their order until one answers for every partition and its topic's
+// min.insync.replicas. A broker says what it knows, however old that is: the caller picks those that are current.
+//
+// The next one is asked when one fails, or hasn't answered within nextBroker: one that never answers leaves time for the
+// others, and one that has much to tell still has the whole of it.
 func (Client) DescribeTopics(ctx context.Context, brokers []string) (*Topics, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionTimeout)
 	defer cancel()
+	type answer struct {
+		topics *Topics
+		err    error
+	}
+	answers := make(chan answer, len(brokers)) // so that late ones end
 	errs := []error{ErrNobody}
-	for _, addr := range brokers {
-		t, err := topicsOf(ctx, addr)
-		if err == nil {
-			return t, nil
+	for asked, got := 0, 0; got < len(brokers); {
+		var late <-chan time.Time
+		if asked < len(brokers) {
+			addr := brokers[asked]
+			asked++
+			late = time.After(nextBroker)
+			go func() {
+				t, err := topicsOf(ctx, addr)
+				if err != nil {
+					err = fmt.Errorf("%s: %w", addr, err)
+				}
+				answers <- answer{t, err}
+			}()
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				return a.topics, nil
+			}
+			got++
+			errs = append(errs, a.err)
+		case <-late:
+		}
 	}
 	return nil, fmt.Errorf("describe topics: %w", errors.Join(errs...))
 }

@@ -367,7 +367,7 @@ func (f *fleet) fetch() {
 		return
 	}
 	for _, k := range f.run {
-		if !k.controller || k.stopping || k.cut || k.disk.cluster != q.cluster {
+		if k.stopping || k.cut || k.disk.cluster != q.cluster {
 			continue
 		}
 		if k.fetches.IsZero() {

@@ -95,13 +95,14 @@ func (f *fleet) describeQuorum(addrs []string) (*admin.Quorum, error) {
 		out.HighWatermark = q.changed.Sub(q.formed).Milliseconds() / 100
 	}
 	describe := func(v voter) admin.Replica {
-		r := admin.Replica{ID: v.id, DirectoryID: mustParse(v.dir), LogEndOffset: -1, SinceFetch: -1}
+		r := admin.Replica{ID: v.id, DirectoryID: mustParse(v.dir), LogEndOffset: -1, SinceFetch: -1, SinceCaughtUp: -1}
 		if at, ok := q.fetched[v]; ok {
 			r.SinceFetch = f.now.Sub(at)
+			r.SinceCaughtUp = r.SinceFetch
 			r.LogEndOffset = end - r.SinceFetch.Milliseconds()/100
 		}
 		if v.id == q.leader {
-			r.SinceFetch, r.LogEndOffset = 0, end
+			r.SinceFetch, r.SinceCaughtUp, r.LogEndOffset = 0, 0, end
 		}
 		return r
 	}

@@ -74,7 +74,7 @@ type world struct {
 	zones        int                // brokers' pods are spread over so many; 0: none is known
 	partitions   []admin.Partition  // in-sync replicas are those that run
 	set          []admin.Replica    // the voters; nil: the initial ones
-	disks        map[int32][16]byte // directory ids of controllers
+	disks        map[int32][16]byte // directory ids
 	changes      []change
 	fates        []fate // of the next changes
 	later        []later
@@ -357,6 +357,10 @@ func (w *world) DescribeQuorum(ctx context.Context, addrs []string) (*admin.Quor
 	if err != nil {
 		return nil, err
 	}
+	brokers, err := w.brokers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var clusters v1alpha1.KRaftClusterList
 	if err := kube.List(ctx, &clusters, client.InNamespace(w.ns)); err != nil {
 		return nil, err
@@ -387,7 +391,7 @@ func (w *world) DescribeQuorum(ctx context.Context, addrs []string) (*admin.Quor
 	for _, v := range w.set {
 		v.LogEndOffset = 42
 		if !slices.Contains(up, v.ID) || w.disk(v.ID) != v.DirectoryID {
-			v.SinceFetch = time.Minute
+			v.SinceFetch, v.SinceCaughtUp = time.Minute, time.Minute
 		}
 		q.Voters = append(q.Voters, v)
 	}
@@ -396,7 +400,29 @@ func (w *world) DescribeQuorum(ctx context.Context, addrs []string) (*admin.Quor
 			q.Observers = append(q.Observers, admin.Replica{ID: id, DirectoryID: w.disk(id), LogEndOffset: 42})
 		}
 	}
+	for _, id := range brokers {
+		if !slices.Contains(up, id) { // a combined node is there already
+			q.Observers = append(q.Observers, admin.Replica{ID: id, DirectoryID: w.disk(id), LogEndOffset: 42})
+		}
+	}
 	return q, nil
+}
+
+// brokers are the ids of the brokers that run: they fetch from whoever leads.
+func (w *world) brokers(ctx context.Context) ([]int32, error) {
+	var pods corev1.PodList
+	if err := kube.List(ctx, &pods, client.InNamespace(w.ns), client.MatchingLabels{"kraft.dev/broker": "true"}); err != nil {
+		return nil, err
+	}
+	var addrs []string
+	for i := range pods.Items {
+		addrs = append(addrs, pods.Items[i].Status.PodIP+":")
+	}
+	ids, err := w.answering(ctx, addrs)
+	if errors.Is(err, admin.ErrNobody) {
+		return nil, nil
+	}
+	return ids, err
 }
 
 // settle forms the set of voters, and makes the changes whose time has come.

@@ -1,7 +1,9 @@
 package node_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,4 +36,22 @@ func TestRunningNodesTakeDynamicDefaults(t *testing.T) {
 	require.NotContains(t, got, "log.retention.ms")
 	require.ErrorContains(t, client.AlterDynamicDefaults(t.Context(), leader, map[string]string{"num.partitions": "2"}, nil), "Cannot update these configs dynamically")
 	require.NoError(t, client.UnregisterBroker(t.Context(), leader, 4711), "one that was never there")
+}
+
+// TestBrokersShowThatTheyAreCurrent: the operator asks only those brokers for the topics of which the active controller
+// says that they have its log. One that fetches no more isn't one of them for long.
+func TestBrokersShowThatTheyAreCurrent(t *testing.T) {
+	t.Parallel()
+	c := cluster.Start(t, cluster.Spec{Controllers: 1, Brokers: 2})
+	current := func(id int32) bool {
+		q, err := clusteradmin.Client{}.DescribeQuorum(t.Context(), []string{c.Controllers[0].ControllerAddr()})
+		return err == nil && slices.ContainsFunc(q.Observers, func(r clusteradmin.Replica) bool {
+			return r.ID == id && r.SinceCaughtUp >= 0 && r.SinceCaughtUp <= 2*time.Second
+		})
+	}
+	gone, stays := c.Brokers[0], c.Brokers[1]
+	c.Eventually("both are current", patience, func() bool { return current(gone.ID) && current(stays.ID) })
+	gone.Kill()
+	c.Eventually("one is no more", patience, func() bool { return !current(gone.ID) })
+	require.True(t, current(stays.ID))
 }

@@ -121,12 +121,18 @@ func (n *nodes) answer(at net.Addr, req kmsg.Request) kmsg.Response {
 func (n *nodes) quorum(cluster int) kmsg.Response {
 	p := kmsg.NewDescribeQuorumResponseTopicPartition()
 	p.LeaderID, p.LeaderEpoch, p.HighWatermark = 0, 3, 40
+	state := func(id int32, dir uuid.UUID) kmsg.DescribeQuorumResponseTopicPartitionReplicaState {
+		s := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
+		s.ReplicaID, s.ReplicaDirectoryID, s.LogEndOffset = id, dir, 40
+		s.LastFetchTimestamp = time.Now().UnixMilli()
+		s.LastCaughtUpTimestamp = s.LastFetchTimestamp
+		return s
+	}
 	for id, dir := range n.voters[cluster] {
-		v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
-		v.ReplicaID, v.ReplicaDirectoryID, v.LogEndOffset = int32(id), dir, 40
-		v.LastFetchTimestamp = time.Now().UnixMilli()
-		v.LastCaughtUpTimestamp = v.LastFetchTimestamp
-		p.CurrentVoters = append(p.CurrentVoters, v)
+		p.CurrentVoters = append(p.CurrentVoters, state(int32(id), dir))
+	}
+	for id := range int32(brokers) {
+		p.Observers = append(p.Observers, state(1000+id, uuid.UUID{15: byte(id + 1)}))
 	}
 	t := kmsg.NewDescribeQuorumResponseTopic()
 	t.Topic = "__cluster_metadata"
