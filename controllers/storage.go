@@ -13,10 +13,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 )
 
 // ensureClaims keeps the claims' annotations, owner and size as they shall be. A claim never shrinks and is never
-// deleted.
+// deleted. Claims whose node has left keep all but their owner: the policy is the cluster's, and one that stayed behind
+// when the others go would be taken up by the next cluster of this name.
 func (r *Reconciler) ensureClaims(ctx context.Context, s *scope) (ctrl.Result, error) {
 	for _, n := range s.nodes {
 		live := s.claims[claimName(n.name)]
@@ -30,7 +33,46 @@ func (r *Reconciler) ensureClaims(ctx context.Context, s *scope) (ctrl.Result, e
 			return ctrl.Result{}, err
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.claims)) {
+		live := s.claims[name]
+		here := slices.ContainsFunc(s.nodes, func(n *node) bool { return claimName(n.name) == name })
+		if here || live.DeletionTimestamp != nil {
+			continue
+		}
+		if err := r.ensureOwner(ctx, s, live); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
 	return ctrl.Result{}, nil
+}
+
+// ensureOwner sets the owner of a claim by the policy, and nothing else.
+func (r *Reconciler) ensureOwner(ctx context.Context, s *scope, live *corev1.PersistentVolumeClaim) error {
+	mended := live.DeepCopy()
+	mended.OwnerReferences = s.claimOwners(live)
+	return r.patchClaim(ctx, mended, live)
+}
+
+// claimOwners are a claim's owners as they shall be: this cluster by the policy, and others' as they are.
+func (s *scope) claimOwners(live *corev1.PersistentVolumeClaim) []metav1.OwnerReference {
+	others := slices.DeleteFunc(slices.Clone(live.OwnerReferences), func(ref metav1.OwnerReference) bool {
+		return ref.Kind == "KRaftCluster" && ref.Name == s.cluster.Name
+	})
+	if s.spec.Storage.DeletionPolicy != v1alpha1.DeletionDelete {
+		return others
+	}
+	return append(others, ownerOf(s.cluster))
+}
+
+// patchClaim writes a claim's metadata if they are others by now.
+func (r *Reconciler) patchClaim(ctx context.Context, mended, live *corev1.PersistentVolumeClaim) error {
+	if equality.Semantic.DeepEqual(mended.ObjectMeta, live.ObjectMeta) {
+		return nil
+	}
+	if err := r.Patch(ctx, mended, client.MergeFrom(live), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("claim %s: %w", live.Name, err)
+	}
+	return nil
 }
 
 func (r *Reconciler) ensureMarks(ctx context.Context, s *scope, n *node, live *corev1.PersistentVolumeClaim) error {
@@ -42,17 +84,8 @@ func (r *Reconciler) ensureMarks(ctx context.Context, s *scope, n *node, live *c
 	if dir := s.seenDirectory(n.id, live.CreationTimestamp.Time); n.controller && dir != "" {
 		mended.Annotations[annotationDirectoryID] = dir
 	}
-	mended.OwnerReferences = slices.DeleteFunc(mended.OwnerReferences, func(ref metav1.OwnerReference) bool {
-		return ref.Kind == "KRaftCluster" && ref.Name == s.cluster.Name
-	})
-	mended.OwnerReferences = append(mended.OwnerReferences, want.OwnerReferences...)
-	if equality.Semantic.DeepEqual(mended.ObjectMeta, live.ObjectMeta) {
-		return nil
-	}
-	if err := r.Patch(ctx, mended, client.MergeFrom(live), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("claim %s: %w", live.Name, err)
-	}
-	return nil
+	mended.OwnerReferences = s.claimOwners(live)
+	return r.patchClaim(ctx, mended, live)
 }
 
 // seenDirectory is the directory id under which a controller has fetched, or led, since its claim was made; "" while the

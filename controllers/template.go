@@ -241,9 +241,7 @@ func (s *scope) claim(n *node) *corev1.PersistentVolumeClaim {
 	if dir := s.initialDirectory(n.id); n.controller && dir != "" && !s.cluster.Status.Formed {
 		c.Annotations[annotationDirectoryID] = dir
 	}
-	if s.spec.Storage.DeletionPolicy == v1alpha1.DeletionDelete {
-		c.OwnerReferences = []metav1.OwnerReference{ownerOf(s.cluster)}
-	}
+	c.OwnerReferences = s.claimOwners(c)
 	return c
 }
 

@@ -259,6 +259,30 @@ func TestClaimsGoWithTheClusterWhereThePolicySaysSo(t *testing.T) {
 	})
 }
 
+// TestThePolicyIsAlsoThatOfClaimsWhoseNodeHasLeft: with Retain none goes with the cluster, with Delete none stays behind.
+func TestThePolicyIsAlsoThatOfClaimsWhoseNodeHasLeft(t *testing.T) {
+	w := newWorld(t)
+	w.apply(strings.Replace(base, "spec:", "spec:\n  storage: {deletionPolicy: Delete}", 1))
+	w.await("demo", "Ready", is("Ready", "True"))
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Brokers.Replicas = 2 })
+	w.collect("demo-broker-1002")
+	c := w.await("demo", "Ready with two brokers", is("Ready", "True"))
+	left := w.claim("data-demo-broker-1002")
+	require.Equal(t, "true", left.Annotations["kraft.dev/left"])
+	require.True(t, metav1.IsControlledBy(&left, c))
+
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Storage.DeletionPolicy = v1alpha1.DeletionRetain })
+	w.until("no claim has an owner", func() bool {
+		return !slices.ContainsFunc(w.claims(), func(c corev1.PersistentVolumeClaim) bool { return len(c.OwnerReferences) > 0 })
+	})
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Storage.DeletionPolicy = v1alpha1.DeletionDelete })
+	w.until("every claim has its owner", func() bool {
+		return !slices.ContainsFunc(w.claims(), func(claim corev1.PersistentVolumeClaim) bool { return !metav1.IsControlledBy(&claim, c) })
+	})
+	require.Equal(t, "true", w.claim(left.Name).Annotations["kraft.dev/left"])
+	require.Len(t, w.claims(), 6)
+}
+
 // TestAForeignClaimIsRefused: nothing is made beside claims that belong to another cluster or don't say whose they are.
 func TestAForeignClaimIsRefused(t *testing.T) {
 	for _, tc := range []struct {
