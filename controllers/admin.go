@@ -61,6 +61,8 @@ type view struct {
 	highWatermark int64
 	movedAt       time.Time
 
+	missing map[string]missing // by pod
+
 	goodQuorum   *plan.Quorum
 	goodTopics   *plan.Partitions
 	goodQuorumAt time.Time
@@ -94,6 +96,9 @@ func (v *views) forget(key types.NamespacedName) {
 // lookAgain reads everything from the API itself and asks the cluster anew: what is decided before an act must be decided once more by this.
 func (r *Reconciler) lookAgain(ctx context.Context, s *scope) error {
 	if err := s.observe(ctx, r.Live); err != nil {
+		return err
+	}
+	if err := r.seeStopped(ctx, s); err != nil {
 		return err
 	}
 	r.ask(ctx, s, 0)

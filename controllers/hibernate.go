@@ -94,6 +94,15 @@ func (r *Reconciler) hibernate(ctx context.Context, s *scope) (ctrl.Result, erro
 	}
 	switch step := plan.Hibernate(s.resting()); step.Do {
 	case plan.HibernateDone:
+		if s.cluster.Status.Hibernation.Phase != v1alpha1.Hibernated {
+			if err := r.seeStopped(ctx, s); err != nil {
+				return ctrl.Result{}, err
+			}
+		}
+		if step = plan.Hibernate(s.resting()); step.Do != plan.HibernateDone {
+			s.cluster.Status.Doing = s.stopping(step)
+			return ctrl.Result{RequeueAfter: soon}, nil
+		}
 		return r.hibernated(s)
 	case plan.HibernateWait:
 		s.cluster.Status.Doing = s.stopping(step)

@@ -105,6 +105,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		r.markFormed,
 		r.ensureShared,
 		r.ensureNodes,
+		r.findStrays,
 		r.hurryStarts,
 		r.ensureClaims,
 		r.ensureBudgets,

@@ -62,6 +62,7 @@ type node struct {
 
 	nodePorts map[string]int32 // by listener
 	want      *appsv1.StatefulSet
+	place     string // what stands under the name of its pod and isn't its own; "" nothing
 }
 
 func (n *node) roles() []string {

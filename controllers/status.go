@@ -172,6 +172,11 @@ func (s *scope) brokenNodes() (out []string) {
 			out = append(out, fmt.Sprintf("%s (%s)", n.Name, n.Pod.Broken))
 		}
 	}
+	for _, n := range s.nodes {
+		if n.place != "" {
+			out = append(out, fmt.Sprintf("%s (%s)", n.name, n.place))
+		}
+	}
 	return out
 }
 
@@ -382,6 +387,9 @@ func (s *scope) nextCommand(v verdict) string {
 	for _, n := range s.nodes {
 		if p := s.pods[podName(n.name)]; p != nil && brokenPod(p, s.now) != "" {
 			return fmt.Sprintf("kubectl -n %s describe pod %s", ns, p.Name)
+		}
+		if n.place != "" {
+			return fmt.Sprintf("kubectl -n %s describe pod %s", ns, podName(n.name))
 		}
 	}
 	if v.ready && v.reason == reasonHibernated {

@@ -63,6 +63,9 @@ func (r *rules) recorded(obj client.Object) {
 	if meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReady) && r.w.livePermit() {
 		r.w.violate("Ready, and an empty disk may still form a quorum")
 	}
+	if h := c.Status.Hibernation; h != nil && h.Phase == v1alpha1.Hibernated && len(all[*corev1.Pod](r.w.store)) > 0 {
+		r.w.violate("Hibernated, and pods run")
+	}
 }
 
 // intended tells whether a status ever spoke of something before it was done.
@@ -147,7 +150,7 @@ func (r *rules) takeDown(m *manager, pod *corev1.Pod) {
 	}
 	if isReady(&pod.Status) {
 		limit := r.most(c)
-		if pod.Labels["kraft.dev/controller"] == "true" {
+		if strings.HasPrefix(pod.Name, clusterName+"-controller-") {
 			limit = 1
 		}
 		if n := len(r.taken); n >= limit && !r.taken[id] {
@@ -267,8 +270,10 @@ func (r *rules) tick() {
 	}
 }
 
+// nodeID is of the pod's name: a hand may have taken its labels off.
 func nodeID(pod *corev1.Pod) int32 {
-	id, err := strconv.ParseInt(pod.Labels["kraft.dev/node-id"], 10, 32)
+	node := strings.TrimSuffix(pod.Name, "-0")
+	id, err := strconv.ParseInt(node[strings.LastIndex(node, "-")+1:], 10, 32)
 	must(err)
 	return int32(id)
 }

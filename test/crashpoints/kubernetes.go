@@ -101,10 +101,27 @@ func (w *world) statefulSets() {
 	}
 }
 
-// onePod makes a StatefulSet's pod, or takes it away.
+func owners(set *appsv1.StatefulSet) []metav1.OwnerReference {
+	return []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: set.Name, UID: set.UID, Controller: ptr.To(true)}}
+}
+
+// onePod makes a StatefulSet's pod, or takes it away. One without its labels it lets go of, and takes it again with them.
 func (w *world) onePod(set *appsv1.StatefulSet) {
 	name := set.Name + "-0"
 	pod := get[*corev1.Pod](w.store, name)
+	if pod != nil {
+		in, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
+		must(err)
+		fits := in.Matches(labels.Set(pod.Labels))
+		if next := pod.DeepCopy(); !fits && metav1.IsControlledBy(pod, set) {
+			next.OwnerReferences = nil
+			w.put(keyOf(next), next)
+		} else if fits && metav1.GetControllerOf(pod) == nil && pod.DeletionTimestamp == nil {
+			next.OwnerReferences = owners(set)
+			w.put(keyOf(next), next)
+		}
+		pod = get[*corev1.Pod](w.store, name)
+	}
 	switch {
 	case ptr.Deref(set.Spec.Replicas, 1) == 0:
 		if pod != nil && metav1.IsControlledBy(pod, set) && pod.DeletionTimestamp == nil {
@@ -116,7 +133,7 @@ func (w *world) onePod(set *appsv1.StatefulSet) {
 		_, err := w.create(&corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{
 				Name: name, Labels: t.Labels, Annotations: t.Annotations,
-				OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: set.Name, UID: set.UID, Controller: ptr.To(true)}},
+				OwnerReferences: owners(set),
 			},
 			Spec: t.Spec, Status: corev1.PodStatus{Phase: corev1.PodPending},
 		})

@@ -120,11 +120,8 @@ func (m *manager) wakes(c change) bool {
 	case "PodDisruptionBudget":
 		return c.obj == nil || c.was == nil || c.obj.GetGeneration() != c.was.GetGeneration()
 	case "Pod", "PersistentVolumeClaim", "StatefulSet", "Service", "ConfigMap":
-		obj := c.obj
-		if obj == nil {
-			obj = c.was
-		}
-		return obj.GetLabels()["kraft.dev/cluster"] == clusterName
+		ours := func(obj client.Object) bool { return obj != nil && obj.GetLabels()["kraft.dev/cluster"] == clusterName }
+		return ours(c.obj) || ours(c.was)
 	}
 	return false
 }

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
@@ -134,6 +135,8 @@ func repairing() []verb {
 			}
 			return ""
 		}), varies: true},
+		{name: "unlabelled", from: formed(3, 3, 2), play: []step{now("take the labels off two pods", unlabel("broker-1000", "controller-2"))},
+			done: allOf(ready, pods(5), owned, holds(func(w *world) bool { return !started(1)(w) }, "a node was restarted"))},
 	}
 }
 
@@ -142,6 +145,7 @@ func resting() []verb {
 	wake := edit("hibernated: false", func(s *spec) { s.Hibernated = false })
 	return []verb{
 		{name: "hibernate", from: formed(4, 3, 2), play: []step{rest}, done: asleep},
+		{name: "hibernate-unlabelled", from: formed(3, 3, 2), play: []step{now("take the labels off two pods", unlabel("broker-1000", "controller-2")), rest}, done: asleep},
 		{name: "wake", from: after(formed(3, 3, 2), asleep, rest), play: []step{wake}, done: ready},
 		{name: "hibernate-and-wake", from: formed(3, 3, 1), play: []step{rest, when("the brokers stop", func(w *world) bool { return w.fleet.up(1000) == nil }, wake.do)}, done: ready},
 	}
@@ -192,6 +196,27 @@ func loseDisk(node string) func(*world) {
 		w.deleteObject(&corev1.PersistentVolumeClaim{}, "data-"+clusterName+"-"+node)
 		w.deleteObject(&corev1.Pod{}, clusterName+"-"+node+"-0")
 	}
+}
+
+// unlabel takes the labels off nodes' pods.
+func unlabel(nodes ...string) func(*world) {
+	return func(w *world) {
+		for _, node := range nodes {
+			pod := get[*corev1.Pod](w.store, clusterName+"-"+node+"-0").DeepCopy()
+			pod.Labels = nil
+			w.must(w.platform.update(pod))
+		}
+	}
+}
+
+// owned: every pod is its StatefulSet's.
+func owned(w *world) string {
+	for _, set := range all[*appsv1.StatefulSet](w.store) {
+		if pod := get[*corev1.Pod](w.store, set.Name+"-0"); pod != nil && !metav1.IsControlledBy(pod, set) {
+			return pod.Name + " is nobody's"
+		}
+	}
+	return ""
 }
 
 func cutOff(node string, cut bool) func(*world) {

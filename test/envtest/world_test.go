@@ -230,6 +230,9 @@ func (w *world) runPod(ctx context.Context, set *appsv1.StatefulSet, pod *corev1
 		set.Status.ObservedGeneration = set.Generation
 		return false, kube.Status().Update(ctx, set)
 	}
+	if let, err := w.letGo(ctx, set, pod); let || err != nil {
+		return false, err
+	}
 	if *set.Spec.Replicas == 0 && pod != nil && w.keep {
 		return true, nil
 	}
@@ -243,8 +246,7 @@ func (w *world) runPod(ctx context.Context, set *appsv1.StatefulSet, pod *corev1
 			pod.Labels = maps.Clone(t.Labels)
 			pod.Labels[corev1.LabelTopologyZone] = fmt.Sprintf("zone-%d", id%w.zones)
 		}
-		isController := true
-		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: set.Name, UID: set.UID, Controller: &isController}}
+		pod.OwnerReferences = owners(set)
 		w.started = append(w.started, set.Name+"@"+t.Spec.Containers[0].Image)
 		return false, kube.Create(ctx, pod)
 	}
@@ -259,6 +261,32 @@ func (w *world) runPod(ctx context.Context, set *appsv1.StatefulSet, pod *corev1
 		}
 	}
 	return ready(pod), nil
+}
+
+// letGo tells whether a pod isn't the StatefulSet's for want of its labels: it is let go of, and taken again with them.
+func (w *world) letGo(ctx context.Context, set *appsv1.StatefulSet, pod *corev1.Pod) (bool, error) {
+	if pod == nil {
+		return false, nil
+	}
+	in, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
+	if err != nil {
+		return false, err
+	}
+	patch := client.MergeFrom(pod.DeepCopy())
+	switch let := !in.Matches(labels.Set(pod.Labels)); {
+	case let && metav1.IsControlledBy(pod, set):
+		pod.OwnerReferences = nil
+		return let, kube.Patch(ctx, pod, patch)
+	case !let && metav1.GetControllerOf(pod) == nil:
+		pod.OwnerReferences = owners(set)
+		return let, kube.Patch(ctx, pod, patch)
+	default:
+		return let, nil
+	}
+}
+
+func owners(set *appsv1.StatefulSet) []metav1.OwnerReference {
+	return []metav1.OwnerReference{*metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("StatefulSet"))}
 }
 
 func (w *world) podStatus(pod *corev1.Pod) corev1.PodStatus {
