@@ -49,8 +49,15 @@ func hunt(out io.Writer, s stage, only string, every, lines int) bool {
 	}
 	fmt.Fprintf(out, "took=%s\n", time.Since(start).Round(time.Second/10))
 	fmt.Fprintf(out, "points=%d converged=%d\n", points, converged)
+	if only == "" && every == 1 && points < fewest {
+		fmt.Fprintf(out, "fewer than %d points: verbs are missing\n", fewest)
+		return false
+	}
 	return ok && converged == points && points > 0
 }
+
+// fewest points are in a whole run; a model that lost its points would converge, too.
+const fewest = 300
 
 // told is what is to be said of a verb.
 type told struct {
