@@ -31,6 +31,9 @@ func (r *Reconciler) acceptSpec(ctx context.Context, s *scope) (ctrl.Result, err
 	}
 	st := &s.cluster.Status
 	st.HeldBack = nil
+	s.leaveAsPaused(last)
+	s.image = cmp.Or(s.spec.Image, r.NodeImage)
+	r.tryOut(ctx, s, last)
 	s.holdBack(last)
 	s.noteRestart()
 	s.keepLate()
@@ -38,9 +41,53 @@ func (r *Reconciler) acceptSpec(ctx context.Context, s *scope) (ctrl.Result, err
 	if s.refused != "" {
 		return ctrl.Result{RequeueAfter: steadily}, nil
 	}
-	s.image = cmp.Or(s.spec.Image, r.NodeImage)
 	st.Image = s.image
+	if s.cluster.Spec.Paused && last != nil {
+		return ctrl.Result{}, nil
+	}
 	return ctrl.Result{}, r.keepAccepted(ctx, s, last, revisions)
+}
+
+// leaveAsPaused puts the accepted spec in the place of what was changed while the cluster is paused.
+func (s *scope) leaveAsPaused(last *v1alpha1.KRaftClusterSpec) {
+	if !s.cluster.Spec.Paused || last == nil {
+		return
+	}
+	accepted := last.DeepCopy()
+	accepted.Paused = true
+	s.changedPaused = !equality.Semantic.DeepEqual(*accepted, s.spec)
+	s.spec = *accepted
+}
+
+// tryOut asks the API, as a dry run, whether it would take pod templates that weren't accepted yet: a StatefulSet of each kind of node. What it
+// refuses is held back, or every later step would wait for it.
+func (r *Reconciler) tryOut(ctx context.Context, s *scope, last *v1alpha1.KRaftClusterSpec) {
+	if last == nil || !s.cluster.Status.Formed {
+		return // nothing runs that could go on as it is
+	}
+	pools := []struct {
+		field      string
+		controller bool
+		now, was   *v1alpha1.PodTemplate
+		res, had   *v1alpha1.ResourcesSpec
+	}{{"spec.controllers", true, &s.spec.Controllers.Template, &last.Controllers.Template, &s.spec.Controllers.Resources, &last.Controllers.Resources}}
+	if now, was := s.spec.Brokers, last.Brokers; now != nil && was != nil {
+		pools = append(pools, pools[0])
+		p := &pools[1]
+		p.field, p.controller, p.now, p.was, p.res, p.had = "spec.brokers", false, &now.Template, &was.Template, &now.Resources, &was.Resources
+	}
+	for _, p := range pools {
+		if equality.Semantic.DeepEqual(p.now, p.was) && equality.Semantic.DeepEqual(p.res, p.had) {
+			continue
+		}
+		n := &node{cluster: s.cluster.Name, controller: p.controller, broker: !p.controller || s.combined(), template: *p.now, resources: *p.res}
+		n.name = s.cluster.Name + "-tried"
+		err := r.offer(ctx, s.statefulSet(n, n.name), client.ForceOwnership, client.DryRunAll)
+		if err != nil { // also where the API doesn't answer: the accepted one goes on until it does
+			s.hold(p.field, "TemplateRefused", "template or resources: %v", err)
+			*p.now, *p.res = *p.was.DeepCopy(), *p.had.DeepCopy()
+		}
+	}
 }
 
 // holdBack edits s.spec to what is carried out and lists what isn't.

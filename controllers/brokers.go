@@ -99,7 +99,7 @@ func (r *Reconciler) mindBrokers(ctx context.Context, s *scope) (ctrl.Result, er
 		return ctrl.Result{}, nil
 	case plan.BrokersWait:
 		if s.brokers.Node.Leaving {
-			s.cluster.Status.Doing = s.brokersDoing()
+			s.intend(s.brokersDoing())
 			return ctrl.Result{RequeueAfter: soon}, nil
 		}
 		return ctrl.Result{}, nil
@@ -151,7 +151,7 @@ func (r *Reconciler) moveBroker(ctx context.Context, s *scope) (ctrl.Result, err
 		}
 		p.NodeIDs, p.Leaving = without(p.NodeIDs), without(p.Leaving)
 	}
-	s.cluster.Status.Doing = s.brokersDoing()
+	s.intend(s.brokersDoing())
 	if result, err := r.record(ctx, s); err != nil {
 		return result, err
 	}

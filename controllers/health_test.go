@@ -44,6 +44,14 @@ func looked() *scope {
 	return s
 }
 
+// paused is the first pass after that; before it the cluster was Ready or not.
+func (s *scope) paused(wasReady bool) {
+	s.cluster.Spec.Paused = true
+	if wasReady {
+		s.written.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}}
+	}
+}
+
 // stopped takes away what runs.
 func (s *scope) stopped() {
 	for _, set := range s.sets {
@@ -82,7 +90,9 @@ var phases = []struct {
 		s.stopped()
 		s.cluster.Status.Hibernation = &v1alpha1.HibernationStatus{Phase: v1alpha1.HibernationWaking}
 	}, argo: "Progressing", flux: "InProgress"},
-	{name: "paused as it is", make: func(s *scope) { s.cluster.Spec.Paused = true }, argo: "Healthy", flux: "Current"},
+	{name: "paused as it is", make: func(s *scope) { s.paused(true) }, argo: "Healthy", flux: "Current"},
+	{name: "paused in the middle of a roll", make: func(s *scope) { s.paused(false) }, argo: "Suspended", flux: "InProgress"},
+	{name: "changed while it is paused", make: func(s *scope) { s.paused(true); s.changedPaused = true }, argo: "Suspended", flux: "InProgress"},
 	{name: "paused before it was", make: func(s *scope) { s.cluster.Spec.Paused = true; delete(s.pods, "demo-broker-1000-0") }, argo: "Suspended", flux: "InProgress"},
 }
 

@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 	"github.com/kraft-dev/kraft-operator/controllers/plan"
 	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
@@ -59,6 +60,7 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 		maxAge = freshWhenIdle
 	}
 	r.ask(ctx, s, maxAge)
+	r.watchPods(s)
 	r.watchVoters(s)
 	r.watchBrokers(s)
 	r.lookForLoss(ctx, s)
@@ -70,13 +72,26 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 
 // ensureShared makes what all nodes need, before the first of them.
 func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, error) {
+	refused := false
 	for _, obj := range s.shared() {
-		if err := r.ensure(ctx, obj); err != nil {
+		err := r.ensure(ctx, obj)
+		if why := s.dispensable(obj, err); why != "" {
+			if !refused {
+				s.holdLate(heldListeners, "ListenerRefused", "%s", why)
+				r.tellHeldBack(s)
+			}
+			refused = true
+			continue
+		}
+		if err != nil {
 			return ctrl.Result{}, err
 		}
 		if svc, ok := obj.(*corev1.Service); ok && svc.Spec.Type == corev1.ServiceTypeNodePort {
 			maps.Copy(s.bootstrapPorts, nodePorts(svc))
 		}
+	}
+	if !refused {
+		s.releaseFor(heldListeners, "ListenerRefused")
 	}
 	live := s.liveConfigMap()
 	hash := hashOf(live.Data)
@@ -84,6 +99,23 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, e
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{}, r.hurryPods(ctx, s, hash)
+}
+
+// heldListeners is the field of a listener's Service that can't be.
+const heldListeners = "spec.listeners"
+
+// dispensable is why a formed cluster goes on without an object that can't be made: a listener's own way in, whose port or name the API refuses.
+func (s *scope) dispensable(obj client.Object, err error) string {
+	taken := (*takenError)(nil)
+	if !s.cluster.Status.Formed || !apierrors.IsInvalid(err) && !errors.As(err, &taken) {
+		return ""
+	}
+	for _, l := range s.spec.Listeners {
+		if l.Type == v1alpha1.ListenerNodePort && listenerBootstrapName(s.cluster.Name, l.Name) == obj.GetName() {
+			return fmt.Sprintf("listener %s has no address that leads to any broker: %v", l.Name, err)
+		}
+	}
+	return ""
 }
 
 // hurryPods annotates pods whose kubelet may not have looked at the live settings since they changed: half a second

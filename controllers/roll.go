@@ -133,6 +133,18 @@ func brokenNote(p *plan.Pod) string {
 	return " (" + p.Broken + ")"
 }
 
+// intend says in status what is about to be done, unless nodes that a roll took down aren't back: it is known by what is said of them alone
+// that their clocks stand still, and that their budget stays shut.
+func (s *scope) intend(d *v1alpha1.Doing) {
+	snap := s.snapshot()
+	for _, n := range snap.Nodes {
+		if !n.Up() && (n.ID == snap.Restarting || snap.InBatch(n)) {
+			return
+		}
+	}
+	s.cluster.Status.Doing = d
+}
+
 // waitFor says in status what the current step waits for.
 func (s *scope) waitFor(why string) {
 	d := s.cluster.Status.Doing

@@ -39,7 +39,9 @@ type scope struct {
 	shownQuorum *plan.Quorum
 	shownTopics *plan.Partitions
 
-	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener
+	podless        map[string]time.Time // since when a node's pod is missing
+	changedPaused  bool                 // the spec was changed while the cluster is paused
+	bootstrapPorts map[string]int32     // node ports that lead to any Ready broker, by listener
 
 	roll    plan.RollStep
 	voters  plan.VoterStep
@@ -179,6 +181,7 @@ func (s *scope) snapshot() plan.Snapshot {
 		if set := s.sets[n.name]; set != nil {
 			pn.Has = set.Spec.Template.Annotations[annotationTemplateHash]
 		}
+		pn.Podless = s.podless[n.name]
 		if p := s.pods[podName(n.name)]; p != nil {
 			pn.Zone = p.Labels[corev1.LabelTopologyZone]
 			since, isReady := podReady(p)

@@ -39,7 +39,7 @@ func (s *scope) report(err error) {
 		s.reportListeners()
 		s.reportQuorum()
 		surplus := s.cluster.Spec.Brokers != nil && int(s.cluster.Spec.Brokers.Replicas) < len(s.pool(poolBrokers).NodeIDs)
-		if err == nil && len(st.HeldBack) == 0 && s.refused == "" && !surplus {
+		if err == nil && len(st.HeldBack) == 0 && s.refused == "" && !surplus && !s.changedPaused {
 			st.AcceptedGeneration = s.cluster.Generation
 		}
 	}
@@ -49,7 +49,10 @@ func (s *scope) report(err error) {
 	reconciling := !v.ready && !v.stalled && !s.cluster.Spec.Paused
 	reason := v.reason
 	if s.cluster.Spec.Paused {
-		reason = "Paused"
+		reason = reasonPaused
+		if s.midway() {
+			reason = reasonPausedMidway
+		}
 	}
 	s.setCondition(v1alpha1.ConditionReconciling, reconciling, reason, v.message)
 	s.reportServing()
@@ -70,6 +73,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{stalled: true, reason: "Refused", message: s.refused}
 	case err != nil:
 		return verdict{reason: "Error", message: err.Error()}
+	case s.hibernates() && s.changedPaused:
+		return verdict{reason: reasonPaused, message: changedWhilePaused}
 	case s.hibernates():
 		return s.restVerdict()
 	case s.lost():
@@ -104,8 +109,28 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "PartitionsOffline", message: fmt.Sprintf("%d partitions have no leader", s.shownTopics.Offline)}
 	case len(st.HeldBack) > 0:
 		return verdict{stalled: true, reason: "HeldBack", message: st.HeldBack[0].Field + ": " + st.HeldBack[0].Message}
+	case s.changedPaused:
+		return verdict{reason: reasonPaused, message: changedWhilePaused}
+	case s.cluster.Spec.Paused && s.midway():
+		return verdict{reason: reasonPaused, message: "it was paused before all was as the spec says: unset spec.paused"}
 	}
 	return verdict{ready: true, reason: "AsSpecified", message: s.summary()}
+}
+
+// Why a paused cluster isn't reconciling: it had nothing to do, or is stopped in the middle of it.
+const (
+	reasonPaused       = "Paused"
+	reasonPausedMidway = "PausedMidway"
+	changedWhilePaused = "the spec was changed since the cluster is paused, and that waits: unset spec.paused"
+)
+
+// midway tells whether a paused cluster was paused before it was as its spec says: nobody looks any further until it is unpaused.
+func (s *scope) midway() bool {
+	was := meta.FindStatusCondition(s.written.Conditions, v1alpha1.ConditionReconciling)
+	if was != nil && (was.Reason == reasonPaused || was.Reason == reasonPausedMidway) {
+		return was.Reason == reasonPausedMidway
+	}
+	return !s.wasReady()
 }
 
 func (s *scope) votersMessage() string {
@@ -210,6 +235,7 @@ func (s *scope) reportPools() {
 	snap := s.snapshot()
 	for i := range st.Pools {
 		p := &st.Pools[i]
+		before, known := p.Updated, true
 		p.Ready, p.Updated = 0, 0
 		for _, n := range snap.Nodes {
 			if !slices.Contains(p.NodeIDs, n.ID) {
@@ -221,6 +247,10 @@ func (s *scope) reportPools() {
 			if !n.Stale() && n.Pod != nil {
 				p.Updated++
 			}
+			known = known && n.Want != ""
+		}
+		if !known { // this pass ended before it came to the templates
+			p.Updated = min(before, int32(len(p.NodeIDs)))
 		}
 	}
 	all := 0
@@ -391,6 +421,9 @@ func (s *scope) nextCommand(v verdict) string {
 		if n.place != "" {
 			return fmt.Sprintf("kubectl -n %s describe pod %s", ns, podName(n.name))
 		}
+	}
+	if n := s.roll.Node; s.roll.Stopped && n.Pod == nil {
+		return fmt.Sprintf("kubectl -n %s describe statefulset %s", ns, n.Name)
 	}
 	if v.ready && v.reason == reasonHibernated {
 		return fmt.Sprintf(`kubectl -n %s patch kraftcluster %s --type merge -p '{"spec":{"hibernated":false}}'`, ns, name)

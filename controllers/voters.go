@@ -79,7 +79,7 @@ func (r *Reconciler) changeVoters(ctx context.Context, s *scope) (ctrl.Result, e
 		return ctrl.Result{}, nil
 	case plan.VotersWait:
 		if s.voters.Busy {
-			s.cluster.Status.Doing = s.votersDoing()
+			s.intend(s.votersDoing())
 			return ctrl.Result{RequeueAfter: soon}, nil
 		}
 		return ctrl.Result{}, nil
@@ -115,10 +115,14 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 		change.Change, reason = v1alpha1.VoterRemove, "VoterRemoved"
 	}
 	if planted.Bug != planted.ChangeUnrecorded {
-		st.VoterChange, st.Doing = change, s.votersDoing()
+		st.VoterChange = change
+		s.intend(s.votersDoing())
 	}
 	if result, err := r.record(ctx, s); err != nil {
 		return result, err
+	}
+	if err := r.stillCurrent(ctx, s); err != nil {
+		return ctrl.Result{}, err
 	}
 	logf.FromContext(ctx).Info("Changing voters", "change", change.Change, "nodeID", change.ID, "directoryID", change.DirectoryID, "reason", change.Reason)
 	key := admin.ReplicaKey{ID: step.Voter.ID, DirectoryID: dir}

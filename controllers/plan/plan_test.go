@@ -134,3 +134,21 @@ func TestWhatABrokerHoldsIsNamed(t *testing.T) {
 	p.Sets = p.Sets[1:]
 	require.Equal(t, "1 replica (a-0)", p.Holds(1))
 }
+
+// TestARollStopsWhereNoPodIsMade: no pod's status says so (a quota, an admission, a class of priority that isn't), only time does.
+func TestARollStopsWhereNoPodIsMade(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	node := Node{ID: 1000, Name: "demo-broker-1000", Broker: true, Has: "b", Want: "b"}
+	for _, tc := range []struct {
+		podless time.Time
+		stopped bool
+	}{{time.Time{}, false}, {now.Add(-time.Minute), false}, {now.Add(-61 * time.Second), true}} {
+		node.Podless = tc.podless
+		other := Node{ID: 1001, Name: "demo-broker-1001", Broker: true, Has: "a", Want: "b"}
+		step := Roll(Snapshot{Now: now, Formed: true, Restarting: -1, Nodes: []Node{node, other}})
+		require.Equal(t, RollWait, step.Do)
+		require.Equal(t, int32(1000), step.Node.ID)
+		require.Equal(t, tc.stopped, step.Stopped, tc.podless)
+	}
+	require.Contains(t, Roll(Snapshot{Now: now, Formed: true, Restarting: -1, Nodes: []Node{node, {ID: 1001, Has: "a", Want: "b"}}}).Why, "has made no pod")
+}

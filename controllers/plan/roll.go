@@ -178,7 +178,10 @@ func (p *Pod) stale(want string) bool { return p.Hash != want || p.Restart && !p
 func (n Node) Up() bool { return n.Pod != nil && n.Pod.Ready && !n.Pod.Terminating }
 
 func (n Node) trouble() string {
-	if n.Pod == nil || n.Pod.Broken == "" {
+	switch {
+	case n.Pod == nil && !n.Podless.IsZero():
+		return " (its StatefulSet has made no pod)"
+	case n.Pod == nil || n.Pod.Broken == "":
 		return ""
 	}
 	return " (" + n.Pod.Broken + ")"
@@ -186,7 +189,10 @@ func (n Node) trouble() string {
 
 // failing: it had its time, or can't come back by itself.
 func (n Node) failing(now time.Time) bool {
-	return n.Pod != nil && !n.Pod.Terminating && (n.Pod.Broken != "" || now.Sub(n.Pod.Created) > time.Minute)
+	if n.Pod == nil {
+		return !n.Podless.IsZero() && now.Sub(n.Podless) > time.Minute
+	}
+	return !n.Pod.Terminating && (n.Pod.Broken != "" || now.Sub(n.Pod.Created) > time.Minute)
 }
 
 // rank orders a roll: lower goes first.

@@ -51,6 +51,8 @@ type Node struct {
 	Leaving            bool   // recorded: it is being taken out
 	Stopped            bool   // its StatefulSet asks for no pod, or there is none
 	Pod                *Pod   // nil while there is none
+	// Podless is since when, without one, a pod is known to be missing that its StatefulSet asks for; zero: not known.
+	Podless time.Time
 }
 
 // Pod is a node's pod.

@@ -221,7 +221,7 @@ func TestAPausedClusterDoesntHibernate(t *testing.T) {
 	w.await("demo", "Ready", is("Ready", "True"))
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Paused, c.Spec.Hibernated = true, true })
 	w.await("demo", "paused", func(c *v1alpha1.KRaftCluster) bool {
-		return is("Ready", "False")(c) && condition(c, "Reconciling").Reason == "Paused" && condition(c, "Ready").Reason == "Hibernating"
+		return is("Ready", "False")(c) && condition(c, "Reconciling").Reason == "Paused" && condition(c, "Ready").Reason == "Paused"
 	})
 	require.Len(t, w.podUIDs(), 6)
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Paused = false })

@@ -218,6 +218,11 @@ func TestWhatCantBeDoneYetIsHeldBack(t *testing.T) {
 	}{
 		{"a value only the operator can judge", "spec.config",
 			func(c *v1alpha1.KRaftCluster) { c.Spec.Config = map[string]string{"num.partitions": "six"} }, func(c *v1alpha1.KRaftCluster) { c.Spec.Config = nil }},
+		{"a pod template that the API refuses", "spec.brokers",
+			func(c *v1alpha1.KRaftCluster) {
+				c.Spec.Brokers.Resources.Requests = v1alpha1.Amounts{"cpu": intstr.FromInt32(4)}
+				c.Spec.Brokers.Resources.Limits = v1alpha1.Amounts{"cpu": intstr.FromInt32(2)}
+			}, func(c *v1alpha1.KRaftCluster) { c.Spec.Brokers.Resources = v1alpha1.ResourcesSpec{} }},
 	} {
 		w.edit("demo", tc.change)
 		c := w.await("demo", tc.name+" held back", is("Stalled", "True"))
@@ -226,6 +231,33 @@ func TestWhatCantBeDoneYetIsHeldBack(t *testing.T) {
 		w.await("demo", "Ready again after "+tc.name, is("Ready", "True"))
 	}
 	require.Equal(t, before, w.podUIDs())
+}
+
+// TestAListenerWhoseServiceIsRefusedHoldsUpNothingElse: by a node port that isn't one, or a name that is another's.
+func TestAListenerWhoseServiceIsRefusedHoldsUpNothingElse(t *testing.T) {
+	w := newWorld(t)
+	w.apply(base)
+	w.await("demo", "Ready", is("Ready", "True"))
+	require.NoError(t, kube.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "demo-taken-bootstrap", Namespace: w.ns},
+		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "elsewhere.example"}}))
+	was := w.get("demo").Spec.Listeners
+	brokers := w.get("demo").Spec.Brokers.Replicas
+	for _, l := range []v1alpha1.ListenerSpec{
+		{Name: "outside", Port: 9095, Type: v1alpha1.ListenerNodePort, Protocol: "PLAINTEXT", BootstrapNodePort: 80},
+		{Name: "taken", Port: 9095, Type: v1alpha1.ListenerNodePort, Protocol: "PLAINTEXT"},
+	} {
+		brokers++
+		w.edit("demo", func(c *v1alpha1.KRaftCluster) {
+			c.Spec.Listeners, c.Spec.Brokers.Replicas = append(slices.Clone(was), l), brokers
+		})
+		c := w.await("demo", "one broker more, and the listener held back", func(c *v1alpha1.KRaftCluster) bool {
+			return is("Stalled", "True")(c) && condition(c, "Stalled").Reason == "HeldBack" && c.Status.Brokers.Ready == brokers
+		})
+		require.Equal(t, "spec.listeners", c.Status.HeldBack[0].Field)
+		require.Contains(t, c.Status.HeldBack[0].Message, "listener "+l.Name)
+	}
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Listeners = was })
+	w.await("demo", "Ready again", is("Ready", "True"))
 }
 
 // TestAClusterIsTheSameOverItsRetainedClaims: deletion needs no finalizer, keeps the claims, and re-creation adopts.
@@ -382,6 +414,14 @@ func TestAPausedClusterIsOnlyLookedAt(t *testing.T) {
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Paused, c.Spec.Image = true, "kraft:2" })
 	c := w.await("demo", "paused", func(c *v1alpha1.KRaftCluster) bool { return condition(c, "Reconciling").Reason == "Paused" })
 	require.Equal(t, metav1.ConditionFalse, condition(c, "Reconciling").Status)
+	require.Equal(t, "Paused", condition(c, "Ready").Reason, "the image waits")
+	require.NotEqual(t, "kraft:2", c.Status.Image)
+	require.Less(t, c.Status.AcceptedGeneration, c.Generation)
+	require.EqualValues(t, 3, c.Status.Pools[0].Updated)
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Image = "" })
+	w.await("demo", "as it was when it was paused", is("Ready", "True"))
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Image = "kraft:2" })
+	w.await("demo", "not as it is to be", is("Ready", "False"))
 	require.Empty(t, w.takeStarted())
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Paused = false })
 	w.await("demo", "rolled", func(c *v1alpha1.KRaftCluster) bool {
