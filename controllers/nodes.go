@@ -61,6 +61,7 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 	}
 	r.ask(ctx, s, maxAge)
 	r.watchPods(s)
+	s.endRestart()
 	r.watchVoters(s)
 	r.watchBrokers(s)
 	r.lookForLoss(ctx, s)

@@ -14,7 +14,7 @@ import (
 // are rolled once. Taking the annotation off again rolls nobody.
 func (s *scope) noteRestart() {
 	at, st := s.cluster.Annotations[annotationRestartedAt], &s.cluster.Status
-	if at == "" || at == st.RestartedAt {
+	if at == "" || at == st.RestartedAt || s.cluster.Spec.Paused {
 		return
 	}
 	if _, err := time.Parse(time.RFC3339, at); err != nil {

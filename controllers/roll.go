@@ -145,6 +145,21 @@ func (s *scope) intend(d *v1alpha1.Doing) {
 	s.cluster.Status.Doing = d
 }
 
+// endRestart takes note that the pod a roll took down has a successor that is Ready: what befalls it from here on is no restart.
+func (s *scope) endRestart() {
+	d := s.cluster.Status.Doing
+	if d == nil || d.Pod == "" {
+		return
+	}
+	p := s.pods[d.Pod]
+	if p == nil || p.UID == d.PodUID || p.DeletionTimestamp != nil {
+		return
+	}
+	if _, isReady := podReady(p); isReady {
+		d.Pod, d.PodUID = "", ""
+	}
+}
+
 // waitFor says in status what the current step waits for.
 func (s *scope) waitFor(why string) {
 	d := s.cluster.Status.Doing

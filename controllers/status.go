@@ -121,7 +121,7 @@ func (s *scope) verdict(err error) verdict {
 const (
 	reasonPaused       = "Paused"
 	reasonPausedMidway = "PausedMidway"
-	changedWhilePaused = "the spec was changed since the cluster is paused, and that waits: unset spec.paused"
+	changedWhilePaused = "the spec is another than was accepted before the pause, and that waits: unset spec.paused"
 )
 
 // midway tells whether a paused cluster was paused before it was as its spec says: nobody looks any further until it is unpaused.

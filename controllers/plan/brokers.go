@@ -150,9 +150,8 @@ func ClockBrokers(s Snapshot, goal BrokerGoal) (out []LostBroker) {
 }
 
 func (s Snapshot) lost(n Node) bool {
-	restarting := s.Restarting == n.ID || slices.ContainsFunc(s.Batch, func(b BatchPod) bool { return b.Node == n.ID })
 	fault := n.Pod != nil && slices.Contains(templateFaults, n.Pod.Broken)
-	return !n.Up() && !n.Stopped && !n.Leaving && !restarting && !fault && !slices.Contains(s.Partitions.Unfenced, n.ID)
+	return !n.Up() && !n.Stopped && !n.Leaving && !s.restarts(n.ID) && !fault && !slices.Contains(s.Partitions.Unfenced, n.ID)
 }
 
 // Replace says which lost broker's place is taken: the longest lost one, one at a time. One that has the only in-sync

@@ -152,3 +152,33 @@ func TestARollStopsWhereNoPodIsMade(t *testing.T) {
 	}
 	require.Contains(t, Roll(Snapshot{Now: now, Formed: true, Restarting: -1, Nodes: []Node{node, {ID: 1001, Has: "a", Want: "b"}}}).Why, "has made no pod")
 }
+
+// TestWhoIsBlindTakesNobodyDown: probes and questions of a busy machine run into their limits together. Only where nobody is Ready for long, and nobody
+// answers, there is nothing to lose.
+func TestWhoIsBlindTakesNobodyDown(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	for _, tc := range []struct {
+		name    string
+		unready time.Duration
+		quorum  *Quorum
+		ready   bool // the other controller
+		do      RollAction
+	}{
+		{"for a moment", 10 * time.Second, nil, false, RollWait},
+		{"for a while", 2 * time.Minute, nil, false, RollWait},
+		{"for long", 121 * time.Second, nil, false, RollDelete},
+		{"for long, and another is Ready", 121 * time.Second, nil, true, RollWait},
+		{"no leader, for a moment", 10 * time.Second, &Quorum{Leader: -1}, false, RollWait},
+		{"no leader, for a while", 21 * time.Second, &Quorum{Leader: -1}, false, RollDelete},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			pod := Pod{Hash: "a", Created: now.Add(-100 * time.Hour), ReadySince: now.Add(-tc.unready)}
+			other := pod
+			other.Ready = tc.ready
+			s := Snapshot{Now: now, Formed: true, Restarting: -1, Quorum: tc.quorum, Nodes: []Node{
+				{ID: 0, Name: "c0", Controller: true, Has: "a", Want: "b", Pod: &pod}, {ID: 1, Name: "c1", Controller: true, Has: "a", Want: "b", Pod: &other},
+			}}
+			require.Equal(t, tc.do, Roll(s).Do, Roll(s).Why)
+		})
+	}
+}

@@ -11,6 +11,10 @@ import (
 // Settling is how long a pod that isn't Ready is given before it may be restarted into another template.
 const Settling = 20 * time.Second
 
+// blind is how long a node isn't Ready, while no controller is and none answers, before there is nothing to lose: not a machine's moment
+// without breath, in which probes and questions run into their limits.
+const blind = 2 * time.Minute
+
 // Reached is how long after a broker turns Ready its Services lead to it from everywhere: the EndpointSlice controller and kube-proxy each gather
 // changes for up to a second. Kubernetes keeps the instant in whole seconds, rounded down, which is one more.
 const Reached = 3 * time.Second
@@ -158,14 +162,19 @@ func (s Snapshot) others(than Node) string {
 }
 
 // hopeless tells whether a node has nothing to lose by a restart: its container doesn't run and won't (a place that
-// can't be found is no fault of the template: after a drain the pod shall come back as it was), or it had its time and
-// isn't Ready while the quorum has no leader.
+// can't be found is no fault of the template: after a drain the pod shall come back as it was), or it hasn't been Ready for its
+// time while the quorum has no leader. Where nobody answers that isn't known: it takes longer, and no controller that is Ready.
 func (s Snapshot) hopeless(n Node) bool {
 	if n.Pod == nil || n.Pod.Terminating || n.Pod.Ready || n.Pod.Broken == Unschedulable {
 		return false
 	}
-	leaderless := s.Quorum == nil || s.Quorum.Leader < 0
-	return n.Pod.Broken != "" || leaderless && s.Now.Sub(n.Pod.Created) > Settling
+	unready := s.Now.Sub(n.Pod.Created)
+	if n.Pod.ReadySince.After(n.Pod.Created) {
+		unready = s.Now.Sub(n.Pod.ReadySince)
+	}
+	leaderless := s.Quorum != nil && s.Quorum.Leader < 0 && unready > Settling
+	silent := s.Quorum == nil && unready > blind && !slices.ContainsFunc(s.Nodes, func(m Node) bool { return m.Controller && m.Up() })
+	return n.Pod.Broken != "" || leaderless || silent
 }
 
 // Stale tells whether a node's StatefulSet or pod is of another template than the spec asks for, or the pod is to be
@@ -181,7 +190,11 @@ func (n Node) trouble() string {
 	switch {
 	case n.Pod == nil && !n.Podless.IsZero():
 		return " (its StatefulSet has made no pod)"
-	case n.Pod == nil || n.Pod.Broken == "":
+	case n.Pod == nil:
+		return ""
+	case n.Pod.Terminating && n.Pod.Broken == "":
+		return " (its pod terminates)"
+	case n.Pod.Broken == "":
 		return ""
 	}
 	return " (" + n.Pod.Broken + ")"
@@ -192,7 +205,18 @@ func (n Node) failing(now time.Time) bool {
 	if n.Pod == nil {
 		return !n.Podless.IsZero() && now.Sub(n.Podless) > time.Minute
 	}
-	return !n.Pod.Terminating && (n.Pod.Broken != "" || now.Sub(n.Pod.Created) > time.Minute)
+	return n.stuck(now) || !n.Pod.Terminating && (n.Pod.Broken != "" || now.Sub(n.Pod.Created) > time.Minute)
+}
+
+// stuck tells whether a pod terminates and should have ended a minute ago: the machine it is on is gone, or hangs.
+func (n Node) stuck(now time.Time) bool {
+	return n.Pod != nil && n.Pod.Terminating && !n.Pod.StopBy.IsZero() && now.Sub(n.Pod.StopBy) > time.Minute
+}
+
+// restarts tells whether a roll has taken a node down and it may come back by itself: no clock runs for it.
+func (s Snapshot) restarts(id int32) bool {
+	taken := s.Restarting == id || slices.ContainsFunc(s.Batch, func(b BatchPod) bool { return b.Node == id })
+	return taken && !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.ID == id && n.stuck(s.Now) })
 }
 
 // rank orders a roll: lower goes first.

@@ -61,7 +61,7 @@ type Pod struct {
 	UID         types.UID
 	Hash        string // of the template it was made from
 	Ready       bool
-	ReadySince  time.Time // by the kubelet's clock, whole seconds; of no account unless Ready
+	ReadySince  time.Time // that it is Ready, or that it isn't any more; by the kubelet's clock, whole seconds
 	Terminating bool
 	// StopBy is, of a pod that terminates, when its grace period ends.
 	StopBy time.Time

@@ -282,7 +282,7 @@ func (b *ballot) unsafe(step VoterStep) string {
 	for _, v := range b.q.Voters {
 		if step.Do == VotersRemove && v.voter() == step.Voter {
 			size, what = size-1, "remove voter"
-		} else if b.q.KeepsUp(v) {
+		} else if b.q.KeepsUp(v) && !b.down(v.ID) {
 			live++
 		}
 	}
@@ -293,6 +293,12 @@ func (b *ballot) unsafe(step VoterStep) string {
 		return fmt.Sprintf("a majority to keep up, to %s %d: of the %d voters then, %d do", what, step.Voter.ID, size, live)
 	}
 	return ""
+}
+
+// down tells whether a voter is known not to run, or to stop, however lately it fetched.
+func (b *ballot) down(id int32) bool {
+	n, ok := b.node(id)
+	return ok && (n.Pod == nil || n.Pod.Terminating)
 }
 
 func (b *ballot) node(id int32) (Node, bool) {
@@ -348,7 +354,7 @@ func Clock(s Snapshot, goal VoterGoal) (out []GoneVoter) {
 			g.Since = s.Now.Add(-min(v.SinceFetch, s.Now.Sub(s.LastAnswer)))
 		}
 		replaced := s.Now.Sub(g.Since) >= goal.ReplaceAfter && up >= goal.Voters
-		if q.KeepsUp(v) && !replaced || s.Paused && planted.Bug != planted.PauseCounts || s.Restarting == v.ID && planted.Bug != planted.RollCounts {
+		if q.KeepsUp(v) && !replaced || s.Paused && planted.Bug != planted.PauseCounts || s.restarts(v.ID) && planted.Bug != planted.RollCounts {
 			continue
 		}
 		out = append(out, g)

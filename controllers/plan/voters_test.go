@@ -240,3 +240,40 @@ func TestAChangeStaysOpenUntilItIsSeenOrCantCome(t *testing.T) {
 	s.Quorum.Settled = false
 	require.NotNil(t, s.Open(), "not committed")
 }
+
+// TestAVoterThatStopsIsNotCounted: it fetched a moment ago, and is known to be on its way out.
+func TestAVoterThatStopsIsNotCounted(t *testing.T) {
+	goal := VoterGoal{Voters: 1, Controllers: 3, ReplaceAfter: time.Minute}
+	s := council("0* 1 2")
+	require.Equal(t, VotersRemove, Voters(s, goal).Do)
+	for _, pod := range []*Pod{nil, {Terminating: true}} {
+		s.Nodes[1].Pod = pod
+		step := Voters(s, goal)
+		if step.Do == VotersRemove { // the one that is down
+			require.EqualValues(t, 1, step.Voter.ID)
+			continue
+		}
+		require.Equal(t, VotersWait, step.Do)
+		require.Contains(t, step.Why, "a majority to keep up")
+	}
+}
+
+// TestANodeThatARollTookDownAndThatDiesIsGone: its machine went with it; no clock stands still for that.
+func TestANodeThatARollTookDownAndThatDiesIsGone(t *testing.T) {
+	s := council("0* 1! 2")
+	s.Restarting = 1
+	goal := VoterGoal{Voters: 3, Controllers: 3, ReplaceAfter: time.Minute}
+	n := &s.Nodes[1]
+	for _, tc := range []struct {
+		over time.Duration
+		gone bool
+	}{{0, false}, {time.Minute, false}, {61 * time.Second, true}} {
+		n.Pod = &Pod{Terminating: true, StopBy: s.Now.Add(-tc.over)}
+		require.Equal(t, tc.gone, len(Clock(s, goal)) == 1, tc.over)
+		n.Has, n.Want = "b", "b"
+		step := Roll(s)
+		require.Equal(t, RollWait, step.Do)
+		require.Equal(t, tc.gone, step.Stopped, tc.over)
+		n.Has, n.Want = "", ""
+	}
+}
