@@ -145,7 +145,7 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 			}
 		}
 	}
-	s.quorum, s.quorumAt, s.topics = v.quorum, v.quorumAt, v.topics
+	s.asked, s.quorum, s.quorumAt, s.topics = true, v.quorum, v.quorumAt, v.topics
 	v.show(s, r.Now())
 }
 

@@ -16,6 +16,7 @@ import (
 	lua "github.com/yuin/gopher-lua"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
@@ -30,7 +31,7 @@ func looked() *scope {
 	c := &v1alpha1.KRaftCluster{ObjectMeta: metav1.ObjectMeta{Name: "demo", Namespace: "ns", Generation: 2}}
 	c.Spec.Controllers.Roles = []v1alpha1.Role{v1alpha1.RoleController}
 	c.Status.Formed = true
-	s := &scope{cluster: c, spec: c.Spec, now: time.Unix(1_700_000_000, 0), sets: map[string]*appsv1.StatefulSet{}, pods: map[string]*corev1.Pod{}}
+	s := &scope{cluster: c, spec: c.Spec, asked: true, now: time.Unix(1_700_000_000, 0), sets: map[string]*appsv1.StatefulSet{}, pods: map[string]*corev1.Pod{}}
 	for _, n := range []*node{{cluster: "demo", name: "demo-controller-0", controller: true}, {cluster: "demo", name: "demo-broker-1000", id: 1000, broker: true}} {
 		s.nodes = append(s.nodes, n)
 		s.sets[n.name] = &appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Replicas: ptr.To(int32(1))}}
@@ -128,6 +129,38 @@ func TestArgoAndFluxReadTheStatus(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.Equal(t, string(want), log.String(), "if this is as intended, run with -rewrite and read the diff")
+}
+
+// TestAPassThatLooksAtNothingSaysNothingNew: whether the cluster serves is as it was seen last.
+func TestAPassThatLooksAtNothingSaysNothingNew(t *testing.T) {
+	for name, blind := range map[string]func(*scope){
+		"before the nodes are known":  func(s *scope) { s.nodes = nil },
+		"before the cluster is asked": func(*scope) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := looked()
+			s.report(nil)
+			before := s.cluster.Status.DeepCopy()
+			require.True(t, meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionAvailable))
+			for _, status := range []*v1alpha1.KRaftClusterStatus{before, {Formed: true}} {
+				next := looked()
+				next.asked, next.cluster.Status = false, *status.DeepCopy()
+				next.quorum, next.topics, next.shownQuorum, next.shownTopics = nil, nil, nil, nil
+				blind(next)
+				next.report(errors.New("the API doesn't answer"))
+				after := next.cluster.Status
+				require.False(t, meta.IsStatusConditionTrue(after.Conditions, v1alpha1.ConditionReady))
+				for _, kind := range []string{v1alpha1.ConditionAvailable, v1alpha1.ConditionQuorumHealthy} {
+					if was := meta.FindStatusCondition(status.Conditions, kind); was != nil {
+						require.Equal(t, was, meta.FindStatusCondition(after.Conditions, kind))
+					} else {
+						require.Equal(t, "NotLooked", meta.FindStatusCondition(after.Conditions, kind).Reason, "never seen")
+					}
+				}
+				require.Equal(t, status.Quorum, after.Quorum)
+			}
+		})
+	}
 }
 
 // TestAnUnobservedClusterIsInProgress: as the API makes it, before the operator has seen it.

@@ -32,6 +32,7 @@ type scope struct {
 	claims map[string]*corev1.PersistentVolumeClaim
 
 	nodes    []*node          // every node there shall be, ascending by id
+	asked    bool             // the cluster was asked about itself, whether or not it answered
 	quorum   *plan.Quorum     // nil: nobody answers now
 	quorumAt time.Time        // when quorum was asked
 	topics   *plan.Partitions // likewise

@@ -274,6 +274,9 @@ func (s *scope) reportPools() {
 func (s *scope) reportQuorum() {
 	st := &s.cluster.Status
 	q := s.shownQuorum
+	if !s.asked {
+		return
+	}
 	if q == nil || q.Leader < 0 {
 		if st.Quorum != nil {
 			st.Quorum.Leader = "" // what else is known stays, as of its time
@@ -354,9 +357,12 @@ func (s *scope) reportServing() {
 	} else {
 		s.setCondition(v1alpha1.ConditionQuorumFormed, false, "NotFormed", "no epoch was committed yet")
 	}
-	if s.nodes == nil {
-		s.setCondition(v1alpha1.ConditionQuorumHealthy, false, "NotLooked", "the pass ended before the quorum was asked")
-		s.setCondition(v1alpha1.ConditionAvailable, false, "NotLooked", "the pass ended before the brokers were asked")
+	if s.nodes == nil || !s.asked { // nothing new is known: what was seen last stands, and Ready says what is in the way
+		for _, kind := range []string{v1alpha1.ConditionQuorumHealthy, v1alpha1.ConditionAvailable} {
+			if meta.FindStatusCondition(st.Conditions, kind) == nil {
+				s.setCondition(kind, false, "NotLooked", "no pass has asked the cluster yet")
+			}
+		}
 		return
 	}
 	if s.rests() && s.lost() {
