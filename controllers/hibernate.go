@@ -166,7 +166,7 @@ func (r *Reconciler) hibernated(s *scope) (ctrl.Result, error) {
 // woken ends a hibernation: every StatefulSet asks for its pod, and the quorum has a leader.
 func (r *Reconciler) woken(s *scope) (ctrl.Result, error) {
 	st := &s.cluster.Status
-	down := slices.ContainsFunc(s.nodes, func(n *node) bool { return asleep(s.sets[n.name]) && !n.leaving })
+	down := slices.ContainsFunc(s.nodes, func(n *node) bool { return asleep(s.sets[n.name]) && !n.leaving && !n.refused })
 	if st.Hibernation == nil || down || s.quorum == nil || s.quorum.Leader < 0 {
 		return ctrl.Result{}, nil
 	}
@@ -178,7 +178,6 @@ func (r *Reconciler) woken(s *scope) (ctrl.Result, error) {
 // restVerdict is the verdict on a cluster that is to rest.
 func (s *scope) restVerdict() verdict {
 	step := plan.Hibernate(s.resting())
-	held := s.cluster.Status.HeldBack
 	switch {
 	case s.nodes == nil:
 		return verdict{reason: "Hibernating", message: "the pass ended before the nodes were looked at"}
@@ -186,8 +185,8 @@ func (s *scope) restVerdict() verdict {
 		return verdict{reason: "Hibernating", message: "stops " + step.What + ": waits for " + step.Why}
 	case step.Do == plan.HibernateStop:
 		return verdict{reason: "Hibernating", message: "stops " + step.What}
-	case len(held) > 0:
-		return verdict{stalled: true, reason: "HeldBack", message: held[0].Field + ": " + held[0].Message}
+	case len(s.cluster.Status.HeldBack) > 0:
+		return s.heldVerdict()
 	}
 	return verdict{ready: true, reason: reasonHibernated, message: restText}
 }

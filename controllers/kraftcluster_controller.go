@@ -179,7 +179,7 @@ func (s *scope) pause() time.Duration {
 		return steadily
 	case s.refused != "" || s.cluster.Spec.Paused:
 		return steadily
-	case s.roll.Stopped || s.notReadyFor() > time.Minute:
+	case s.roll.Stopped || s.refusesNodes() || s.notReadyFor() > time.Minute:
 		return careful
 	default:
 		return soon

@@ -195,12 +195,78 @@ func waitedForClaim(p *corev1.Pod, claim *corev1.PersistentVolumeClaim) bool {
 // ensureNodes makes each node's addresses, settings, claim and StatefulSet, in that order. A StatefulSet of another
 // template than the spec asks for keeps it until its turn in a roll.
 func (r *Reconciler) ensureNodes(ctx context.Context, s *scope) (ctrl.Result, error) {
+	refused := map[string]*refusals{poolControllers: {}, poolBrokers: {}}
 	for _, n := range s.nodes {
-		if err := r.ensureNode(ctx, s, n); err != nil {
+		in := refused[n.pool]
+		if in.tried == refusalsAPass && s.unmade(n) {
+			in.add(n, nil)
+			continue
+		}
+		if err := r.ensureNode(ctx, s, n); err != nil && s.unmade(n) && refusal(err) {
+			in.add(n, err)
+		} else if err != nil {
 			return ctrl.Result{}, fmt.Errorf("node %d: %w", n.id, err)
 		}
 	}
+	for _, pool := range []string{poolControllers, poolBrokers} {
+		field := "spec." + pool + ".replicas"
+		if why := refused[pool].String(); why != "" {
+			r.holdOn(s, field, reasonNodeRefused, why)
+		} else {
+			s.releaseFor(field, reasonNodeRefused)
+		}
+	}
 	return ctrl.Result{}, nil
+}
+
+const (
+	reasonNodeRefused = "NodeRefused"
+	// refusalsAPass bounds the new nodes of a pool that a pass tries in vain: what refuses so many refuses the others too, and every
+	// try is a write.
+	refusalsAPass = 3
+)
+
+// refusals are the new nodes of a pool that the API refuses to make. The others don't wait for them.
+type refusals struct {
+	tried int
+	nodes []string
+	why   error // the first
+}
+
+// add notes a node; without an error it wasn't tried.
+func (f *refusals) add(n *node, err error) {
+	n.refused = true
+	if err != nil {
+		f.tried++
+	}
+	if n.leaving {
+		return // it goes, and nobody misses it
+	}
+	f.nodes = append(f.nodes, fmt.Sprint(n.id))
+	if f.why == nil {
+		f.why = err
+	}
+}
+
+// String is "node 1003 can't be made: " and the API's words; "" for none.
+func (f *refusals) String() string {
+	switch more := len(f.nodes) - 1; {
+	case more < 0 || f.why == nil:
+		return ""
+	case more == 0:
+		return fmt.Sprintf("node %s can't be made: %v", f.nodes[0], f.why)
+	default:
+		return fmt.Sprintf("node %s and %d more can't be made: %v", f.nodes[0], more, f.why)
+	}
+}
+
+// unmade tells whether a node of a formed cluster is yet to be made: those that have a StatefulSet don't need it.
+func (s *scope) unmade(n *node) bool { return s.cluster.Status.Formed && s.sets[n.name] == nil }
+
+// refusal tells whether an error is the API's no to what it was asked (a quota, an admission, a field), which the next try will meet
+// again. A namespace that goes is no such thing: nothing can be made there any more.
+func refusal(err error) bool {
+	return (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
 func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
@@ -220,16 +286,16 @@ func (r *Reconciler) ensureNode(ctx context.Context, s *scope, n *node) error {
 	if err != nil {
 		return err
 	}
+	n.want = s.statefulSet(n, settings.Name) // also of a node that can't be made: tidy would remove its settings
+	live := s.sets[n.name]
+	if s.hibernates() && asleep(live) && (live != nil || s.pods[podName(n.name)] == nil) {
+		n.want.Spec.Replicas = ptr.To(int32(0))
+	}
 	if err := r.createIfMissing(ctx, settings); err != nil {
 		return err
 	}
 	if err := r.ensureClaim(ctx, s, n); err != nil {
 		return err
-	}
-	n.want = s.statefulSet(n, settings.Name)
-	live := s.sets[n.name]
-	if s.hibernates() && asleep(live) && (live != nil || s.pods[podName(n.name)] == nil) {
-		n.want.Spec.Replicas = ptr.To(int32(0))
 	}
 	switch {
 	case live != nil && live.DeletionTimestamp != nil:
@@ -350,7 +416,9 @@ func (r *Reconciler) tidy(ctx context.Context, s *scope) (ctrl.Result, error) {
 		}
 	}
 	for _, n := range s.nodes {
-		note(n.want.Spec.Template.Spec.Volumes)
+		if n.want != nil { // one that is refused may have come to none
+			note(n.want.Spec.Template.Spec.Volumes)
+		}
 		for _, svc := range s.nodeServices(n, false) {
 			services[svc.Name] = true
 		}

@@ -65,6 +65,7 @@ type node struct {
 
 	nodePorts map[string]int32 // by listener
 	want      *appsv1.StatefulSet
+	refused   bool   // it is new, and the API refuses to make it; want may be nil
 	place     string // what stands under the name of its pod and isn't its own; "" nothing
 }
 
@@ -174,7 +175,7 @@ func (s *scope) snapshot() plan.Snapshot {
 		snap.LastAnswer = q.ObservedTime.Time
 	}
 	for _, n := range s.nodes {
-		pn := plan.Node{ID: n.id, Name: n.name, Controller: n.controller, Broker: n.broker, Leaving: n.leaving}
+		pn := plan.Node{ID: n.id, Name: n.name, Controller: n.controller, Broker: n.broker, Leaving: n.leaving, Refused: n.refused}
 		if n.want != nil {
 			pn.Want = n.want.Spec.Template.Annotations[annotationTemplateHash]
 		}

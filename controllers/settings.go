@@ -196,6 +196,24 @@ func (s *scope) holdLate(field, reason, format string, args ...any) {
 	s.hold(field, reason, format, args...)
 }
 
+// holdOn is holdLate for what every pass finds again: the entry keeps its place, another reason for the field stands, and the event is
+// made once, though the API's words may change.
+func (r *Reconciler) holdOn(s *scope, field, reason, message string) {
+	st := &s.cluster.Status
+	i := slices.IndexFunc(st.HeldBack, func(h v1alpha1.HeldBack) bool { return h.Field == field })
+	switch {
+	case i < 0:
+		s.hold(field, reason, "%s", message)
+	case st.HeldBack[i].Reason != reason:
+		return
+	default:
+		st.HeldBack[i].Message = message
+	}
+	if !slices.ContainsFunc(s.written.HeldBack, func(h v1alpha1.HeldBack) bool { return h.Field == field && h.Reason == reason }) {
+		r.event(s, nil, corev1.EventTypeWarning, reason, "HoldBack", "%s: %s", field, message)
+	}
+}
+
 // release ends what holdLate said.
 func (s *scope) release(field string) {
 	st := &s.cluster.Status
@@ -216,7 +234,7 @@ func (s *scope) releaseFor(field, reason string) {
 func (s *scope) keepLate() {
 	for _, h := range s.written.HeldBack {
 		fewer := s.cluster.Spec.Brokers != nil && int(s.cluster.Spec.Brokers.Replicas) < len(s.pool(poolBrokers).NodeIDs)
-		if h.Field == heldSettings || h.Field == heldListeners || h.Field == fieldBrokers && h.Reason == reasonHoldReplica && fewer {
+		if h.Field == heldSettings || h.Field == heldListeners || h.Reason == reasonNodeRefused || h.Field == fieldBrokers && h.Reason == reasonHoldReplica && fewer {
 			s.hold(h.Field, h.Reason, "%s", h.Message)
 		}
 	}

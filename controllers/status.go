@@ -93,6 +93,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "NoLeader", message: s.lossMessage()}
 	case s.settingsWait != "" && !s.cluster.Spec.Paused:
 		return verdict{reason: "ApplyingSettings", message: "settings of spec.config that need no restart wait for " + s.settingsWait}
+	case s.waitsForRefused():
+		return s.heldVerdict()
 	case s.voters.Do != plan.VotersDone:
 		return verdict{reason: "ChangingVoters", message: s.votersMessage()}
 	case s.brokers.Do != plan.BrokersDone && s.brokers.Do != plan.BrokersHeld:
@@ -108,13 +110,30 @@ func (s *scope) verdict(err error) verdict {
 	case s.shownTopics.Offline > 0:
 		return verdict{reason: "PartitionsOffline", message: fmt.Sprintf("%d partitions have no leader", s.shownTopics.Offline)}
 	case len(st.HeldBack) > 0:
-		return verdict{stalled: true, reason: "HeldBack", message: st.HeldBack[0].Field + ": " + st.HeldBack[0].Message}
+		return s.heldVerdict()
 	case s.changedPaused:
 		return verdict{reason: reasonPaused, message: changedWhilePaused}
 	case s.cluster.Spec.Paused && s.midway():
 		return verdict{reason: reasonPaused, message: "it was paused before all was as the spec says: unset spec.paused"}
 	}
 	return verdict{ready: true, reason: "AsSpecified", message: s.summary()}
+}
+
+func (s *scope) heldVerdict() verdict {
+	held := s.cluster.Status.HeldBack[0]
+	return verdict{stalled: true, reason: "HeldBack", message: held.Field + ": " + held.Message}
+}
+
+// refusesNodes tells whether the API refuses nodes that the spec asks for.
+func (s *scope) refusesNodes() bool {
+	return slices.ContainsFunc(s.nodes, func(n *node) bool { return n.refused && !n.leaving })
+}
+
+// waitsForRefused tells whether the voters or the brokers wait, with nothing under way, while nodes are refused: those don't come.
+func (s *scope) waitsForRefused() bool {
+	voters := s.voters.Do == plan.VotersWait && !s.voters.Busy
+	brokers := s.voters.Do == plan.VotersDone && s.brokers.Do == plan.BrokersWait && !s.brokers.Node.Leaving
+	return s.refusesNodes() && len(s.cluster.Status.HeldBack) > 0 && (voters || brokers)
 }
 
 // Why a paused cluster isn't reconciling: it had nothing to do, or is stopped in the middle of it.
@@ -181,7 +200,7 @@ func count(n int, noun string) string {
 func (s *scope) notUp() string {
 	var names []string
 	for _, n := range s.snapshot().Nodes {
-		if !n.Up() && !n.Leaving {
+		if !n.Up() && !n.Leaving && !n.Refused { // status.heldBack speaks of those that are refused
 			names = append(names, n.Name)
 		}
 	}
@@ -247,7 +266,7 @@ func (s *scope) reportPools() {
 			if !n.Stale() && n.Pod != nil {
 				p.Updated++
 			}
-			known = known && n.Want != ""
+			known = known && (n.Want != "" || n.Refused)
 		}
 		if !known { // this pass ended before it came to the templates
 			p.Updated = min(before, int32(len(p.NodeIDs)))

@@ -182,3 +182,18 @@ func TestWhoIsBlindTakesNobodyDown(t *testing.T) {
 		})
 	}
 }
+
+// TestARollDoesntWaitForANodeThatCantBeMade, whether or not it is known what it would be made from.
+func TestARollDoesntWaitForANodeThatCantBeMade(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	stale := Node{ID: 1000, Name: "demo-broker-1000", Broker: true, Has: "a", Want: "b", Pod: &Pod{Hash: "a", Ready: true}}
+	for _, want := range []string{"", "b"} {
+		refused := Node{ID: 1001, Name: "demo-broker-1001", Broker: true, Want: want, Stopped: true, Refused: true}
+		s := Snapshot{Now: now, Formed: true, Restarting: -1, Quorum: &Quorum{}, Partitions: &Partitions{}, Nodes: []Node{stale, refused}}
+		step := Roll(s)
+		require.Equal(t, RollEvict, step.Do)
+		require.Equal(t, int32(1000), step.Node.ID)
+		s.Nodes = s.Nodes[1:]
+		require.Equal(t, RollDone, Roll(s).Do)
+	}
+}

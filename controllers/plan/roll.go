@@ -61,7 +61,7 @@ func Roll(s Snapshot) RollStep {
 	s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n Node) bool { return n.Leaving }) // it holds nothing
 	var stale []Node
 	for _, n := range s.Nodes {
-		if n.Stale() {
+		if n.Stale() && !n.Refused {
 			stale = append(stale, n)
 		}
 	}
@@ -144,7 +144,7 @@ func (s Snapshot) unreached(than Node) (Node, bool) {
 
 func (n Node) comesBack() bool {
 	oldRuns := n.Pod != nil && n.Pod.stale(n.Want) && !n.Pod.Terminating
-	return n.Has == n.Want && !n.Up() && !oldRuns
+	return n.Has == n.Want && !n.Up() && !oldRuns && !n.Refused
 }
 
 // others counts who comes back beside a node: " and 3 more".

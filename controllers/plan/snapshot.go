@@ -49,6 +49,7 @@ type Node struct {
 	Want               string // hash of the template the spec asks for
 	Has                string // hash of the StatefulSet's template; "" while there is none
 	Leaving            bool   // recorded: it is being taken out
+	Refused            bool   // it is new and can't be made: nobody waits for it
 	Stopped            bool   // its StatefulSet asks for no pod, or there is none
 	Pod                *Pod   // nil while there is none
 	// Podless is since when, without one, a pod is known to be missing that its StatefulSet asks for; zero: not known.
