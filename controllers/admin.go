@@ -65,6 +65,8 @@ type view struct {
 
 	missing map[string]missing // by pod
 
+	refusedSizes map[string]refusedSize // by claim
+
 	goodQuorum   *plan.Quorum
 	goodTopics   *plan.Partitions
 	goodQuorumAt time.Time
@@ -87,6 +89,17 @@ func (v *views) count() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return len(v.of)
+}
+
+// rest forgets the answers of a cluster that rests. Of its claims there is still something to know.
+func (v *views) rest(key types.NamespacedName) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if old := v.of[key]; old != nil && len(old.refusedSizes) > 0 {
+		v.of[key] = &view{refusedSizes: old.refusedSizes}
+		return
+	}
+	delete(v.of, key)
 }
 
 func (v *views) forget(key types.NamespacedName) {

@@ -153,7 +153,7 @@ func (s *scope) stopping(step plan.HibernateStep) *v1alpha1.Doing {
 func (r *Reconciler) hibernated(s *scope) (ctrl.Result, error) {
 	st := &s.cluster.Status
 	st.Doing = nil
-	r.views.forget(types.NamespacedName{Namespace: s.cluster.Namespace, Name: s.cluster.Name})
+	r.views.rest(types.NamespacedName{Namespace: s.cluster.Namespace, Name: s.cluster.Name})
 	s.shownQuorum, s.shownTopics = nil, nil // nobody says so any more
 	if st.Hibernation.Phase != v1alpha1.Hibernated {
 		took := s.now.Sub(st.Hibernation.Since.Time).Round(time.Second)

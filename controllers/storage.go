@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,6 +23,7 @@ import (
 // deleted. Claims whose node has left keep all but their owner: the policy is the cluster's, and one that stayed behind
 // when the others go would be taken up by the next cluster of this name.
 func (r *Reconciler) ensureClaims(ctx context.Context, s *scope) (ctrl.Result, error) {
+	refused := map[string]*growth{poolControllers: {}, poolBrokers: {}}
 	for _, n := range s.nodes {
 		live := s.claims[claimName(n.name)]
 		if live == nil || live.DeletionTimestamp != nil {
@@ -29,8 +32,16 @@ func (r *Reconciler) ensureClaims(ctx context.Context, s *scope) (ctrl.Result, e
 		if err := r.ensureMarks(ctx, s, n, live); err != nil {
 			return ctrl.Result{}, err
 		}
-		if err := r.growClaim(ctx, s, n, live); err != nil {
+		if err := r.growClaim(ctx, s, n, live, refused[n.pool]); err != nil {
 			return ctrl.Result{}, err
+		}
+	}
+	for _, pool := range []string{poolControllers, poolBrokers} {
+		field := "spec." + pool + ".storage.size"
+		if why := refused[pool].why; why != "" {
+			r.holdOn(s, field, reasonCannotGrow, why)
+		} else {
+			s.releaseFor(field, reasonCannotGrow)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.claims)) {
@@ -104,9 +115,36 @@ func (s *scope) seenDirectory(id int32, made time.Time) string {
 	return ""
 }
 
-func (r *Reconciler) growClaim(ctx context.Context, s *scope, n *node, live *corev1.PersistentVolumeClaim) error {
+const (
+	reasonCannotGrow = "ClaimCannotGrow"
+	// growAgain is when a claim that was refused a size is tried once more: its class or a quota may allow it by then.
+	growAgain = 5 * time.Minute
+)
+
+// growth is what a pass learns of a pool's claims that can't grow.
+type growth struct {
+	why     string // the first one's
+	refused bool   // in this pass: what refuses one mostly refuses the others, and they are tried in later passes
+}
+
+// refusedSize is the API's no to a claim's size.
+type refusedSize struct {
+	size, why string
+	at        time.Time
+}
+
+func (r *Reconciler) growClaim(ctx context.Context, s *scope, n *node, live *corev1.PersistentVolumeClaim, pool *growth) error {
+	v := r.views.get(types.NamespacedName{Namespace: s.cluster.Namespace, Name: s.cluster.Name})
 	want, has := n.size(), live.Spec.Resources.Requests[corev1.ResourceStorage]
 	if want.Cmp(has) <= 0 {
+		delete(v.refusedSizes, live.Name)
+		return nil
+	}
+	if last, ok := v.refusedSizes[live.Name]; ok && last.size == want.String() && (pool.refused || s.now.Sub(last.at) < growAgain) {
+		pool.why = cmp.Or(pool.why, last.why)
+		return nil
+	}
+	if pool.refused {
 		return nil
 	}
 	grown := live.DeepCopy()
@@ -114,11 +152,17 @@ func (r *Reconciler) growClaim(ctx context.Context, s *scope, n *node, live *cor
 	err := r.Patch(ctx, grown, client.MergeFrom(live), client.FieldOwner(fieldManager))
 	switch {
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
-		s.hold("spec."+n.pool+".storage.size", "ClaimCannotGrow", "claim %s stays at %s: %v; use a StorageClass with allowVolumeExpansion", live.Name, has.String(), err)
+		why := fmt.Sprintf("claim %s stays at %s: %v; use a StorageClass with allowVolumeExpansion", live.Name, has.String(), err)
+		pool.why, pool.refused = cmp.Or(pool.why, why), true
+		if v.refusedSizes == nil {
+			v.refusedSizes = map[string]refusedSize{}
+		}
+		v.refusedSizes[live.Name] = refusedSize{size: want.String(), why: why, at: s.now}
 		return nil
 	case err != nil:
 		return fmt.Errorf("growing claim %s: %w", live.Name, err)
 	}
+	delete(v.refusedSizes, live.Name)
 	r.event(s, nil, corev1.EventTypeNormal, "ClaimGrown", "Grow", "claim %s from %s to %s", live.Name, has.String(), want.String())
 	return nil
 }

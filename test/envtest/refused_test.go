@@ -44,6 +44,26 @@ func (w *world) brokersMayBeEvicted() bool {
 	return *budget.Spec.MaxUnavailable != intstr.FromInt32(0)
 }
 
+// TestAClaimThatCantGrowIsHeldBack: the API grows none that isn't bound, and nobody binds them here.
+func TestAClaimThatCantGrowIsHeldBack(t *testing.T) {
+	w := newWorld(t)
+	w.apply(base)
+	w.await("demo", "Ready", is("Ready", "True"))
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Brokers.Storage.Size = intstr.FromString("200Gi") })
+	c := w.await("demo", "held back", is("Stalled", "True"))
+	require.Equal(t, "spec.brokers.storage.size", c.Status.HeldBack[0].Field)
+	require.Contains(t, c.Status.HeldBack[0].Message, "claim data-demo-broker-1000 stays at 100Gi")
+	w.awaitEvent("ClaimCannotGrow", "data-demo-broker-1000")
+	statuses := w.statuses("demo")
+	for i := range int32(2) { // each makes the operator look
+		w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Rolling.MaxUnavailable = intstr.FromInt32(2 + i) })
+		w.await("demo", "looked at", is("Stalled", "True"))
+	}
+	for _, c := range statuses() {
+		require.Len(t, c.Status.HeldBack, 1, "it stands throughout")
+	}
+}
+
 // TestNodesThatTheAPIRefusesHoldUpNothingElse: under a full quota the spec is held back, the nodes there are go on being cared for, and
 // those that are missing are made when there is room.
 func TestNodesThatTheAPIRefusesHoldUpNothingElse(t *testing.T) {
