@@ -54,8 +54,6 @@ type view struct {
 
 	settingsAt time.Time // when the dynamic defaults were compared with the spec
 
-	podless map[string]time.Time // since when a StatefulSet, by name, has no pod that it asks for, as passes have seen it
-
 	// set is the voters as seen last and by which leader epoch, end the leader's log end offset when they were first
 	// seen; highWatermark moved last at movedAt.
 	set           string
@@ -106,22 +104,6 @@ func (v *views) forget(key types.NamespacedName) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.of, key)
-}
-
-// watchPods notes whose StatefulSet makes no pod: why is in no pod's status then (a quota, an admission, a class of priority that isn't).
-func (r *Reconciler) watchPods(s *scope) {
-	v := r.views.get(types.NamespacedName{Namespace: s.cluster.Namespace, Name: s.cluster.Name})
-	podless := map[string]time.Time{}
-	for _, n := range s.nodes {
-		if set := s.sets[n.name]; asleep(set) || set.DeletionTimestamp != nil || s.pods[podName(n.name)] != nil {
-			continue
-		}
-		podless[n.name] = s.now
-		if since, ok := v.podless[n.name]; ok {
-			podless[n.name] = since
-		}
-	}
-	v.podless, s.podless = podless, podless
 }
 
 // lookAgain reads everything from the API itself and asks the cluster anew: what is decided before an act must be decided once more by this.

@@ -60,7 +60,6 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 		maxAge = freshWhenIdle
 	}
 	r.ask(ctx, s, maxAge)
-	r.watchPods(s)
 	s.endRestart()
 	r.watchVoters(s)
 	r.watchBrokers(s)
@@ -78,8 +77,7 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, e
 		err := r.ensure(ctx, obj)
 		if why := s.dispensable(obj, err); why != "" {
 			if !refused {
-				s.holdLate(heldListeners, "ListenerRefused", "%s", why)
-				r.tellHeldBack(s)
+				r.holdOn(s, heldListeners, reasonListenerRefused, why)
 			}
 			refused = true
 			continue
@@ -92,7 +90,7 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, e
 		}
 	}
 	if !refused {
-		s.releaseFor(heldListeners, "ListenerRefused")
+		s.releaseFor(heldListeners, reasonListenerRefused)
 	}
 	live := s.liveConfigMap()
 	hash := hashOf(live.Data)
@@ -103,7 +101,10 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, e
 }
 
 // heldListeners is the field of a listener's Service that can't be.
-const heldListeners = "spec.listeners"
+const (
+	heldListeners         = "spec.listeners"
+	reasonListenerRefused = "ListenerRefused"
+)
 
 // dispensable is why a formed cluster goes on without an object that can't be made: a listener's own way in, whose port or name the API refuses.
 func (s *scope) dispensable(obj client.Object, err error) string {

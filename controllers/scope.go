@@ -40,9 +40,8 @@ type scope struct {
 	shownQuorum *plan.Quorum
 	shownTopics *plan.Partitions
 
-	podless        map[string]time.Time // since when a node's pod is missing
-	changedPaused  bool                 // the spec was changed while the cluster is paused
-	bootstrapPorts map[string]int32     // node ports that lead to any Ready broker, by listener
+	changedPaused  bool             // the spec was changed while the cluster is paused
+	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener
 
 	roll    plan.RollStep
 	voters  plan.VoterStep
@@ -65,8 +64,9 @@ type node struct {
 
 	nodePorts map[string]int32 // by listener
 	want      *appsv1.StatefulSet
-	refused   bool   // it is new, and the API refuses to make it; want may be nil
-	place     string // what stands under the name of its pod and isn't its own; "" nothing
+	refused   bool      // it is new, and the API refuses to make it; want may be nil
+	podless   time.Time // since when its pod, which its StatefulSet wants, isn't seen; zero: it is, or nobody has looked
+	place     string    // what stands under the name of its pod and isn't its own; "" nothing
 }
 
 func (n *node) roles() []string {
@@ -183,7 +183,7 @@ func (s *scope) snapshot() plan.Snapshot {
 		if set := s.sets[n.name]; set != nil {
 			pn.Has = set.Spec.Template.Annotations[annotationTemplateHash]
 		}
-		pn.Podless = s.podless[n.name]
+		pn.Podless = n.podless
 		if p := s.pods[podName(n.name)]; p != nil {
 			pn.Zone = p.Labels[corev1.LabelTopologyZone]
 			since, isReady := podReady(p)

@@ -22,8 +22,9 @@ const strayAfter = 2 * time.Second
 
 // missing is a pod that its StatefulSet wants and that isn't seen.
 type missing struct {
-	since time.Time // or when it was looked for last
-	place string    // what stands under its name, and isn't the node's
+	since  time.Time
+	looked time.Time // when it was looked for last, or since
+	place  string    // what stands under its name, and isn't the node's
 }
 
 // findStrays puts labels back that a hand took off a node's pod. Its StatefulSet lets go of such a pod, can't make
@@ -46,9 +47,9 @@ func (r *Reconciler) findStrays(ctx context.Context, s *scope) (ctrl.Result, err
 		}
 		m, before := was[name]
 		if !before {
-			m.since = s.now
+			m.since, m.looked = s.now, s.now
 		}
-		if s.now.Sub(m.since) >= strayAfter {
+		if s.now.Sub(m.looked) >= strayAfter {
 			p, err := r.podByName(ctx, s, n)
 			if err == nil && p != nil {
 				err = r.relabelPod(ctx, n, set, p)
@@ -56,12 +57,12 @@ func (r *Reconciler) findStrays(ctx context.Context, s *scope) (ctrl.Result, err
 			if err != nil {
 				return ctrl.Result{}, err
 			}
-			m = missing{since: s.now}
+			m.looked, m.place = s.now, ""
 			if p != nil && p.DeletionTimestamp == nil {
 				m.place = whoseElse(n, set, p)
 			}
 		}
-		v.missing[name], n.place = m, m.place
+		v.missing[name], n.place, n.podless = m, m.place, m.since
 	}
 	return ctrl.Result{}, nil
 }
