@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,11 +139,16 @@ func TestABrokerThatNeverAnswersLeavesTimeForTheOthers(t *testing.T) {
 	}
 	_, err := Client{}.DescribeTopics(t.Context(), []string{serve(t, silent), serve(t, none)})
 	require.NoError(t, err)
+	next := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(next) })
 	slow := serve(t, func(req kmsg.Request) kmsg.Response {
-		time.Sleep(nextBroker + 300*time.Millisecond)
+		<-next
 		return none(req)
 	})
-	_, err = Client{}.DescribeTopics(t.Context(), []string{slow, serve(t, silent)})
+	_, err = Client{}.DescribeTopics(t.Context(), []string{slow, serve(t, func(req kmsg.Request) kmsg.Response {
+		goOn()
+		return silent(req)
+	})})
 	require.NoError(t, err)
 	began := time.Now()
 	_, err = Client{}.DescribeTopics(t.Context(), []string{serve(t, silent), serve(t, silent)})
