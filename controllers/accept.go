@@ -152,6 +152,7 @@ func (r *Reconciler) lastAccepted(ctx context.Context, s *scope) (*v1alpha1.KRaf
 	}
 	var ours []appsv1.ControllerRevision
 	for _, rev := range list.Items {
+		s.lastRevision = max(s.lastRevision, rev.Revision) // also of those that a former cluster left behind without an owner
 		if metav1.IsControlledBy(&rev, s.cluster) {
 			ours = append(ours, rev)
 		}
@@ -176,10 +177,7 @@ func (r *Reconciler) keepAccepted(ctx context.Context, s *scope, last *v1alpha1.
 	if err != nil {
 		return fmt.Errorf("accepted spec: %w", err)
 	}
-	next := int64(1)
-	if len(revisions) > 0 {
-		next = revisions[0].Revision + 1
-	}
+	next := s.lastRevision + 1
 	meta := s.meta(fmt.Sprintf("%s-spec-%d", s.cluster.Name, next))
 	if _, err := r.create(ctx, &appsv1.ControllerRevision{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "ControllerRevision"},

@@ -30,6 +30,9 @@ func (r *Reconciler) findIdentity(ctx context.Context, s *scope) (ctrl.Result, e
 	case plan.FormationRefuse:
 		s.refused = step.Why
 		return ctrl.Result{RequeueAfter: steadily}, nil
+	case plan.FormationWait:
+		s.succeeds = step.Why
+		return ctrl.Result{RequeueAfter: soon}, nil
 	case plan.FormationNew:
 		if err := r.drawIdentity(s); err != nil {
 			return ctrl.Result{}, err

@@ -100,7 +100,7 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, e
 	return ctrl.Result{}, r.hurryPods(ctx, s, hash)
 }
 
-// heldListeners is the field of a listener's Service that can't be.
+// The field of a listener whose Service can't be, and the reason.
 const (
 	heldListeners         = "spec.listeners"
 	reasonListenerRefused = "ListenerRefused"
@@ -109,7 +109,7 @@ const (
 // dispensable is why a formed cluster goes on without an object that can't be made: a listener's own way in, whose port or name the API refuses.
 func (s *scope) dispensable(obj client.Object, err error) string {
 	taken := (*takenError)(nil)
-	if !s.cluster.Status.Formed || !apierrors.IsInvalid(err) && !errors.As(err, &taken) {
+	if !s.cluster.Status.Formed || !refusal(err) && !errors.As(err, &taken) {
 		return ""
 	}
 	for _, l := range s.spec.Listeners {

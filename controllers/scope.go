@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
@@ -40,6 +41,8 @@ type scope struct {
 	shownQuorum *plan.Quorum
 	shownTopics *plan.Partitions
 
+	succeeds       string           // what a cluster without an identity waits for: the former's claims have to go
+	lastRevision   int64            // the highest number of an accepted spec under this cluster's name
 	changedPaused  bool             // the spec was changed while the cluster is paused
 	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener
 
@@ -259,7 +262,7 @@ func (s *scope) planClaims() []plan.Claim {
 			elsewhere = ""
 		}
 		out = append(out, plan.Claim{
-			Name: c.Name, Elsewhere: elsewhere, NodeID: int32(id), Directory: c.Annotations[annotationDirectoryID], Left: c.Annotations[annotationLeft] == "true",
+			Name: c.Name, Going: c.DeletionTimestamp != nil || s.formerOwns(c), Elsewhere: elsewhere, NodeID: int32(id), Directory: c.Annotations[annotationDirectoryID], Left: c.Annotations[annotationLeft] == "true",
 			Identity: plan.Identity{
 				ClusterID: c.Annotations[annotationClusterID], Voters: parseVoters(c.Annotations[annotationInitialVoters]),
 				Formed: c.Annotations[annotationFormed] == "true",
@@ -268,6 +271,13 @@ func (s *scope) planClaims() []plan.Claim {
 	}
 	slices.SortFunc(out, func(a, b plan.Claim) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// formerOwns tells whether a claim is owned by a deleted cluster of this name: Kubernetes will delete it.
+func (s *scope) formerOwns(c *corev1.PersistentVolumeClaim) bool {
+	return slices.ContainsFunc(c.OwnerReferences, func(ref metav1.OwnerReference) bool {
+		return ref.Kind == "KRaftCluster" && ref.Name == s.cluster.Name && ref.UID != s.cluster.UID
+	})
 }
 
 func formatVoters(voters []v1alpha1.InitialVoter) string {

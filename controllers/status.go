@@ -73,6 +73,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{stalled: true, reason: "Refused", message: s.refused}
 	case err != nil:
 		return verdict{reason: "Error", message: err.Error()}
+	case s.succeeds != "":
+		return verdict{reason: "Waiting", message: s.succeeds}
 	case s.hibernates() && s.changedPaused:
 		return verdict{reason: reasonPaused, message: changedWhilePaused}
 	case s.hibernates():

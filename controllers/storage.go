@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,7 +48,7 @@ func (r *Reconciler) ensureClaims(ctx context.Context, s *scope) (ctrl.Result, e
 	for _, name := range slices.Sorted(maps.Keys(s.claims)) {
 		live := s.claims[name]
 		here := slices.ContainsFunc(s.nodes, func(n *node) bool { return claimName(n.name) == name })
-		if here || live.DeletionTimestamp != nil {
+		if here || live.DeletionTimestamp != nil || !s.madeIt(live) {
 			continue
 		}
 		if err := r.ensureOwner(ctx, s, live); err != nil {
@@ -55,6 +56,16 @@ func (r *Reconciler) ensureClaims(ctx context.Context, s *scope) (ctrl.Result, e
 		}
 	}
 	return ctrl.Result{}, nil
+}
+
+// madeIt tells a node's claim from somebody's copy of one, which has its labels and annotations and another name.
+func (s *scope) madeIt(c *corev1.PersistentVolumeClaim) bool {
+	id, err := strconv.ParseInt(c.Annotations[annotationNodeID], 10, 32)
+	if err != nil || c.Annotations[annotationClusterID] != s.cluster.Status.ClusterID {
+		return false
+	}
+	name := func(controller bool) string { return claimName(nodeName(s.cluster.Name, controller, int32(id))) }
+	return c.Name == name(true) || c.Name == name(false)
 }
 
 // ensureOwner sets the owner of a claim by the policy, and nothing else.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -81,4 +82,39 @@ func TestClaimsThatCantGrowAreTriedNowAndThen(t *testing.T) {
 	require.Equal(t, 3, pass())
 	require.Empty(t, held)
 	require.Zero(t, pass())
+}
+
+// TestACopyOfAClaimIsSomebodysOwn: it has a claim's labels and annotations, and the deletion policy isn't for it.
+func TestACopyOfAClaimIsSomebodysOwn(t *testing.T) {
+	s := looked()
+	s.cluster.UID, s.cluster.Status.ClusterID = "now", "X"
+	made := claimName(nodeName("demo", false, 1003))
+	for _, tc := range []struct {
+		name, node, cluster string
+		ours                bool
+	}{
+		{made, "1003", "X", true},
+		{claimName(nodeName("demo", true, 3)), "3", "X", true},
+		{made + "-backup", "1003", "X", false},
+		{made, "1004", "X", false},
+		{made, "1003", "Y", false},
+		{made, "", "X", false},
+	} {
+		c := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: tc.name, Annotations: map[string]string{annotationNodeID: tc.node, annotationClusterID: tc.cluster}}}
+		require.Equal(t, tc.ours, s.madeIt(c), "%+v", tc)
+	}
+}
+
+// TestClaimsOfTheDeletedClusterGo: those that it owned, and only those.
+func TestClaimsOfTheDeletedClusterGo(t *testing.T) {
+	s := looked()
+	s.cluster.UID = "now"
+	owned := func(kind, name string) *corev1.PersistentVolumeClaim {
+		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Kind: kind, Name: name, UID: "before"}}}}
+	}
+	require.True(t, s.formerOwns(owned("KRaftCluster", "demo")))
+	require.False(t, s.formerOwns(owned("KRaftCluster", "other")))
+	require.False(t, s.formerOwns(owned("StatefulSet", "demo")))
+	require.False(t, s.formerOwns(&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{ownerOf(s.cluster)}}}))
+	require.False(t, s.formerOwns(&corev1.PersistentVolumeClaim{}))
 }

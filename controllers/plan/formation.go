@@ -29,6 +29,7 @@ type Claim struct {
 	NodeID    int32
 	Directory string // "" while not known
 	Left      bool   // its node left the pool
+	Going     bool   // it terminates, or is owned by a deleted cluster and will
 	Elsewhere string // namespace/name of another KRaftCluster that it says it is of; "" of this one, or it does not say
 }
 
@@ -36,7 +37,7 @@ type Claim struct {
 type FormationStep struct {
 	Do       FormationAction
 	Identity Identity // of Adopt
-	Why      string   // of Refuse: what is wrong and the way out
+	Why      string   // of Refuse: what is wrong and the way out; of Wait: for what
 }
 
 // FormationAction is what a step does.
@@ -48,6 +49,7 @@ const (
 	FormationNew                            // no claim exists: draw new ids
 	FormationAdopt                          // claims of one cluster exist: it is that cluster
 	FormationRefuse                         // claims contradict each other, the status or spec.adopt
+	FormationWait                           // every claim is about to go with the cluster that was here before
 )
 
 // Form compares the recorded identity with the claims that carry this cluster's name. New ids are never made beside
@@ -72,6 +74,9 @@ func Form(recorded Identity, claims []Claim, adopt string) FormationStep {
 			}
 		}
 		return FormationStep{Do: FormationSettled}
+	}
+	if len(claims) > 0 && !slices.ContainsFunc(claims, func(c Claim) bool { return !c.Going }) {
+		return FormationStep{Do: FormationWait, Why: fmt.Sprintf("waits for %d claims of the deleted cluster to go, the first %s", len(claims), claims[0].Name)}
 	}
 	switch {
 	case len(byID) == 0 && adopt != "":

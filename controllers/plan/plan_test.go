@@ -22,6 +22,7 @@ func TestNewIDsAreNeverMadeBesideClaims(t *testing.T) {
 	claim := func(name, id string, formed bool, v []Voter) Claim {
 		return Claim{Name: name, Identity: Identity{ClusterID: id, Voters: v, Formed: formed}}
 	}
+	going := func(c Claim) Claim { c.Going = true; return c }
 	moved := func(c Claim) Claim { c.Elsewhere = "old/demo"; return c }
 	for _, tc := range []struct {
 		name     string
@@ -48,6 +49,9 @@ func TestNewIDsAreNeverMadeBesideClaims(t *testing.T) {
 		{name: "adopt claims moved from elsewhere", claims: []Claim{moved(claim("c0", "X", true, voters)), claim("c1", "X", true, voters)}, adopt: "X", want: FormationAdopt, formed: true},
 		{name: "adopt others than were moved here", claims: []Claim{moved(claim("c0", "X", true, voters))}, adopt: "Z", want: FormationRefuse, why: "the claims are of cluster X, spec.adopt.clusterID is Z"},
 		{name: "recorded, and taken over before", recorded: ours, claims: []Claim{moved(claim("c0", "X", true, voters))}, want: FormationSettled},
+		{name: "claims that go", claims: []Claim{going(claim("c0", "X", true, voters)), going(claim("c1", "X", true, voters))}, want: FormationWait, why: "waits for 2 claims of the deleted cluster to go, the first c0"},
+		{name: "a claim that goes, and one that stays", claims: []Claim{going(claim("c0", "X", true, voters)), claim("c1", "X", true, voters)}, want: FormationAdopt, formed: true},
+		{name: "recorded, and a claim goes", recorded: ours, claims: []Claim{going(claim("c0", "X", true, voters))}, want: FormationSettled},
 		{name: "adopt what stands here", claims: []Claim{claim("c0", "X", true, voters)}, adopt: "X", want: FormationAdopt, formed: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -493,3 +493,18 @@ func (w *world) awaitStarted(want string) {
 		return slices.Contains(w.started, want)
 	})
 }
+
+// TestAcceptedSpecsAreNumberedPastThoseLeftBehind by a cluster that was deleted without what it owned: or one of them would stand in the place
+// of what is accepted now.
+func TestAcceptedSpecsAreNumberedPastThoseLeftBehind(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, kube.Create(t.Context(), &appsv1.ControllerRevision{
+		ObjectMeta: metav1.ObjectMeta{Name: "demo-spec-2", Namespace: w.ns, Labels: map[string]string{"kraft.dev/cluster": "demo"}},
+		Revision:   2, Data: runtime.RawExtension{Raw: []byte(`{}`)},
+	}))
+	w.apply(base)
+	c := w.await("demo", "Ready", is("Ready", "True"))
+	var rev appsv1.ControllerRevision
+	require.NoError(t, kube.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "demo-spec-3"}, &rev))
+	require.True(t, metav1.IsControlledBy(&rev, c))
+}
