@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,7 +24,9 @@ const configBatch = 500
 // others, and one that has much to tell still has the whole of it.
 func (Client) DescribeTopics(ctx context.Context, brokers []string) (*Topics, error) {
 	ctx, cancel := context.WithTimeout(ctx, QuestionTimeout)
-	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel() // first: nobody needs the late ones
 	type answer struct {
 		topics *Topics
 		err    error
@@ -36,13 +39,13 @@ func (Client) DescribeTopics(ctx context.Context, brokers []string) (*Topics, er
 			addr := brokers[asked]
 			asked++
 			late = time.After(nextBroker)
-			go func() {
+			wg.Go(func() {
 				t, err := topicsOf(ctx, addr)
 				if err != nil {
 					err = fmt.Errorf("%s: %w", addr, err)
 				}
 				answers <- answer{t, err}
-			}()
+			})
 		}
 		select {
 		case a := <-answers:
