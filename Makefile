@@ -37,13 +37,13 @@ demo-down: ## Remove all that the demo made, and nothing else
 
 ##@ Code
 .PHONY: generate
-generate: ## Write again what is generated: records, schemas, deepcopy, CRDs, RBAC, API reference
+generate: $(CONTROLLER_GEN) ## Write again what is generated: records, schemas, deepcopy, CRDs, RBAC, API reference
 	go generate ./internal/... ./api/...
 	hack/generate.sh
 	go run ./hack/apidoc
 
 .PHONY: verify
-verify: ## Fail if a generated file isn't what its generator writes, or go.mod isn't tidy
+verify: $(CONTROLLER_GEN) ## Fail if a generated file isn't what its generator writes, or go.mod isn't tidy
 	hack/verify-generated.sh
 	hack/verify.sh
 
