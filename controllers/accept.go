@@ -152,7 +152,9 @@ func (r *Reconciler) lastAccepted(ctx context.Context, s *scope) (*v1alpha1.KRaf
 	}
 	var ours []appsv1.ControllerRevision
 	for _, rev := range list.Items {
-		s.lastRevision = max(s.lastRevision, rev.Revision) // also of those that a former cluster left behind without an owner
+		if owner := metav1.GetControllerOf(&rev); owner == nil || owner.UID == s.cluster.UID { // what a deleted cluster owns makes room by itself
+			s.lastRevision = max(s.lastRevision, rev.Revision)
+		}
 		if metav1.IsControlledBy(&rev, s.cluster) {
 			ours = append(ours, rev)
 		}
