@@ -87,8 +87,12 @@ func (r *Reconciler) restart(ctx context.Context, s *scope, step plan.RollStep) 
 	return r.takeDown(ctx, s, step, doing.Reason)
 }
 
-// takeDown evicts a Ready pod, under its budget, and deletes one that isn't. Never by force.
+// takeDown evicts a Ready pod, under its budget, and deletes one that isn't. Never by force, and not where another operator has written
+// the status since: this one may have slept, between two pods of a batch as well.
 func (r *Reconciler) takeDown(ctx context.Context, s *scope, step plan.RollStep, reason string) (ctrl.Result, error) {
+	if err := r.stillCurrent(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
 	uid := step.Node.Pod.UID
 	pod := s.pods[step.Node.Pod.Name]
 	precondition := &metav1.Preconditions{UID: &uid}
