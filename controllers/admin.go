@@ -51,6 +51,7 @@ type view struct {
 	topics   *plan.Partitions
 	quorumAt time.Time
 	topicsAt time.Time
+	silence  int // questions in a row, up to the last, that no controller answered
 
 	settingsAt time.Time // when the dynamic defaults were compared with the spec
 
@@ -127,10 +128,14 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 	v := r.views.get(types.NamespacedName{Namespace: s.cluster.Namespace, Name: s.cluster.Name})
 	if now := r.Now(); now.Sub(v.quorumAt) >= maxAge {
 		v.quorum, v.quorumAt = nil, now
+		silence := v.silence + 1
+		v.silence = 0
 		if addrs := s.addresses(labelController, controllerPort); len(addrs) > 0 {
 			if q, err := r.Admin.DescribeQuorum(ctx, addrs); err == nil {
 				v.quorum = planQuorum(q)
 				v.follow(v.quorum, now)
+			} else {
+				v.silence = silence
 			}
 		}
 		v.topics, v.topicsAt = nil, r.Now()
@@ -140,7 +145,7 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 			}
 		}
 	}
-	s.asked, s.quorum, s.quorumAt, s.topics = true, v.quorum, v.quorumAt, v.topics
+	s.asked, s.quorum, s.quorumAt, s.silence, s.topics = true, v.quorum, v.quorumAt, v.silence, v.topics
 	v.show(s, r.Now())
 }
 

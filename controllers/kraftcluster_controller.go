@@ -53,6 +53,9 @@ const (
 	steadily = 5 * time.Second        // nothing to do
 	apart    = 100 * time.Millisecond // of looks where there is nothing to do: more than 50 clusters are looked at less often
 	seldom   = 20 * time.Second       // but not less often than that
+
+	patient  = 4                // so many questions in a row that nobody answers are asked at the usual pace
+	silently = 10 * time.Second // and then less and less often, down to this
 )
 
 // Reconciler reconciles KRaftClusters.
@@ -90,7 +93,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 	}
 	s := &scope{
 		cluster: &cluster, written: *cluster.Status.DeepCopy(), spec: *cluster.Spec.DeepCopy(),
-		now: r.Now(), operatorNamespace: r.OperatorNamespace, bootstrapPorts: map[string]int32{},
+		now: r.Now(), operatorNamespace: r.OperatorNamespace,
 	}
 	if err := s.observe(ctx, r.Client); err != nil {
 		return ctrl.Result{}, err
@@ -132,6 +135,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		if result.RequeueAfter = s.pause(); result.RequeueAfter == steadily {
 			result.RequeueAfter = steadilyAmong(r.views.count())
 		}
+	}
+	if err == nil {
+		result.RequeueAfter = max(result.RequeueAfter, backOff(s.silence))
 	}
 	return result, err
 }
@@ -189,6 +195,16 @@ func (s *scope) pause() time.Duration {
 // steadilyAmong is how long each of so many clusters is let alone when there is nothing to do.
 func steadilyAmong(clusters int) time.Duration {
 	return min(max(steadily, time.Duration(clusters)*apart), seldom)
+}
+
+// backOff is how long a cluster is let alone at least of which so many questions in a row weren't answered: each look at it holds a worker
+// until the questions are given up. A change of its objects, such as a pod that becomes Ready, ends the wait.
+func backOff(silence int) time.Duration {
+	if silence <= patient {
+		return 0
+	}
+	const most = 10 // doublings: no more are needed
+	return min(soon<<min(silence-patient, most), silently)
 }
 
 // notReadyFor is how long the cluster hasn't been Ready.

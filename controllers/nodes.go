@@ -73,6 +73,7 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 // ensureShared makes what all nodes need, before the first of them.
 func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, error) {
 	refused := false
+	ports := map[string]int32{}
 	for _, obj := range s.shared() {
 		err := r.ensure(ctx, obj)
 		if why := s.dispensable(obj, err); why != "" {
@@ -86,9 +87,10 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope) (ctrl.Result, e
 			return ctrl.Result{}, err
 		}
 		if svc, ok := obj.(*corev1.Service); ok && svc.Spec.Type == corev1.ServiceTypeNodePort {
-			maps.Copy(s.bootstrapPorts, nodePorts(svc))
+			maps.Copy(ports, nodePorts(svc))
 		}
 	}
+	s.bootstrapPorts = ports
 	if !refused {
 		s.releaseFor(heldListeners, reasonListenerRefused)
 	}

@@ -36,6 +36,7 @@ type scope struct {
 	asked    bool             // the cluster was asked about itself, whether or not it answered
 	quorum   *plan.Quorum     // nil: nobody answers now
 	quorumAt time.Time        // when quorum was asked
+	silence  int              // questions in a row, up to the last, that no controller answered
 	topics   *plan.Partitions // likewise
 	// shown are for status: as above, or an answer of a moment ago.
 	shownQuorum *plan.Quorum
@@ -44,7 +45,7 @@ type scope struct {
 	succeeds       string           // what a cluster without an identity waits for: the former's claims have to go
 	lastRevision   int64            // the highest number of an accepted spec under this cluster's name
 	changedPaused  bool             // the spec was changed while the cluster is paused
-	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener
+	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener; nil until this pass has seen the Services
 
 	roll    plan.RollStep
 	voters  plan.VoterStep

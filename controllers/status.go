@@ -352,6 +352,13 @@ func (s *scope) reportListeners() {
 // starts, or has lost a broker, finds one that serves.
 func (s *scope) nodePortServers(l v1alpha1.ListenerSpec) string {
 	port := s.bootstrapPorts[l.Name]
+	if s.bootstrapPorts == nil { // this pass ended before it came to the Services
+		i := slices.IndexFunc(s.written.Listeners, func(was v1alpha1.ListenerStatus) bool { return was.Name == l.Name && was.Type == l.Type })
+		if i < 0 {
+			return ""
+		}
+		return s.written.Listeners[i].BootstrapServers
+	}
 	if port == 0 {
 		return ""
 	}

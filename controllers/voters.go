@@ -109,7 +109,7 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 		s.voters = plan.VoterStep{Do: plan.VotersWait, Why: fmt.Sprintf("the address of the active controller, %d", s.quorum.Leader)}
 		return ctrl.Result{}, nil
 	}
-	change := &v1alpha1.VoterChange{Change: v1alpha1.VoterAdd, ID: step.Voter.ID, DirectoryID: step.Voter.DirectoryID, Reason: step.Why, Since: metav1.NewTime(s.now)}
+	change := &v1alpha1.VoterChange{Change: v1alpha1.VoterAdd, ID: step.Voter.ID, DirectoryID: step.Voter.DirectoryID, Reason: step.Why, Since: metav1.NewTime(r.Now())}
 	reason := "VoterAdded"
 	if step.Do == plan.VotersRemove {
 		change.Change, reason = v1alpha1.VoterRemove, "VoterRemoved"
