@@ -39,6 +39,9 @@ func (r *Reconciler) findIdentity(ctx context.Context, s *scope) (ctrl.Result, e
 		}
 		r.event(s, nil, corev1.EventTypeNormal, "ClusterIdentified", "Form", "cluster id %s, %d initial voters", st.ClusterID, len(st.InitialVoters))
 	case plan.FormationAdopt:
+		if s.refused = plan.OtherRoles(s.planClaims(), s.combined()); s.refused != "" {
+			return ctrl.Result{RequeueAfter: steadily}, nil
+		}
 		s.takeIdentity(step.Identity)
 		r.event(s, nil, corev1.EventTypeNormal, "ClusterAdopted", "Adopt", "cluster id %s, by %d claims that stand here (formed: %t)", st.ClusterID, len(s.claims), st.Formed)
 	}

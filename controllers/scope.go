@@ -264,6 +264,7 @@ func (s *scope) planClaims() []plan.Claim {
 		}
 		out = append(out, plan.Claim{
 			Name: c.Name, Going: c.DeletionTimestamp != nil || s.formerOwns(c), Elsewhere: elsewhere, NodeID: int32(id), Directory: c.Annotations[annotationDirectoryID], Left: c.Annotations[annotationLeft] == "true",
+			Roles: plan.Roles{Controller: c.Labels[labelController] == "true", Broker: c.Labels[labelBroker] == "true"},
 			Identity: plan.Identity{
 				ClusterID: c.Annotations[annotationClusterID], Voters: parseVoters(c.Annotations[annotationInitialVoters]),
 				Formed: c.Annotations[annotationFormed] == "true",

@@ -29,9 +29,13 @@ type Claim struct {
 	NodeID    int32
 	Directory string // "" while not known
 	Left      bool   // its node left the pool
+	Roles     Roles  // of the node that it was made for
 	Going     bool   // it terminates, or is owned by a deleted cluster and will
 	Elsewhere string // namespace/name of another KRaftCluster that it says it is of; "" of this one, or it does not say
 }
+
+// Roles are a node's.
+type Roles struct{ Controller, Broker bool }
 
 // FormationStep says how a cluster without an identity in status comes to one.
 type FormationStep struct {
@@ -109,6 +113,21 @@ func adopted(claims []Claim, adopt string) FormationStep {
 		return refuse("no claim of cluster %s names its initial voters: restore the annotation on one of them", id.ClusterID)
 	}
 	return FormationStep{Do: FormationAdopt, Identity: id}
+}
+
+// OtherRoles says which claim is of a node with another set of roles than the spec gives nodes, and the way out; "" none is. Combined
+// nodes would leave the data of brokers alone, and controllers that of combined ones. A claim that doesn't say its roles is none.
+func OtherRoles(claims []Claim, combined bool) string {
+	for _, c := range claims {
+		switch {
+		case c.Left || !c.Roles.Broker:
+		case combined && !c.Roles.Controller:
+			return fmt.Sprintf("claim %s is of a broker of its own: set spec.controllers.roles to [controller], and spec.brokers, as this cluster had them", c.Name)
+		case !combined && c.Roles.Controller:
+			return fmt.Sprintf("claim %s is of a combined node: set spec.controllers.roles to [controller, broker], without spec.brokers, as this cluster had them", c.Name)
+		}
+	}
+	return ""
 }
 
 // elsewhere names the other KRaftClusters whose claims stand here: "KRaftCluster a/demo (data-x, data-y)".

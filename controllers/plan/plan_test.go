@@ -66,6 +66,30 @@ func TestNewIDsAreNeverMadeBesideClaims(t *testing.T) {
 	}
 }
 
+// TestAClusterKeepsItsRolesOverItsClaims: data under nodes of other roles would be nobody's.
+func TestAClusterKeepsItsRolesOverItsClaims(t *testing.T) {
+	controller, broker, combined := Roles{Controller: true}, Roles{Broker: true}, Roles{Controller: true, Broker: true}
+	for _, tc := range []struct {
+		name     string
+		claims   []Claim
+		combined bool
+		why      string
+	}{
+		{name: "controllers and brokers, as before", claims: []Claim{{Name: "c0", Roles: controller}, {Name: "b0", Roles: broker}}},
+		{name: "combined, as before", claims: []Claim{{Name: "c0", Roles: combined}}, combined: true},
+		{name: "combined in the place of brokers", claims: []Claim{{Name: "c0", Roles: controller}, {Name: "b0", Roles: broker}}, combined: true, why: "claim b0 is of a broker of its own"},
+		{name: "controllers in the place of combined", claims: []Claim{{Name: "c0", Roles: combined}}, why: "claim c0 is of a combined node"},
+		{name: "a broker that has left", claims: []Claim{{Name: "c0", Roles: controller}, {Name: "b0", Roles: broker, Left: true}}, combined: true},
+		{name: "claims that don't say", claims: []Claim{{Name: "c0"}}, combined: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := OtherRoles(tc.claims, tc.combined)
+			require.Contains(t, got, tc.why)
+			require.Equal(t, tc.why == "", got == "")
+		})
+	}
+}
+
 func TestFormedMeansThatTheInitialVotersCommitted(t *testing.T) {
 	initial := []Voter{{0, "a"}, {1, "b"}, {2, "c"}}
 	q := func(leader, epoch int32, hw int64, voters ...int32) *Quorum {

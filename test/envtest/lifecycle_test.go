@@ -269,6 +269,13 @@ func TestAClusterIsTheSameOverItsRetainedClaims(t *testing.T) {
 	w.destroy(c)
 	require.Len(t, w.claims(), 6)
 
+	w.apply(combined)
+	refused := w.await("demo", "refused", is("Stalled", "True"))
+	require.Contains(t, condition(refused, "Stalled").Message, "claim data-demo-broker-1000 is of a broker of its own: set spec.controllers.roles to [controller]")
+	require.Empty(t, refused.Status.ClusterID)
+	require.Empty(t, w.sets(), "nothing starts over others' disks")
+	w.destroy(refused)
+
 	w.apply(base)
 	again := w.await("demo", "Ready", is("Ready", "True"))
 	require.Equal(t, c.Status.ClusterID, again.Status.ClusterID)
