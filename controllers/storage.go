@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // ensureClaims keeps the claims' annotations, owner and size as they shall be. A claim never shrinks and is never
@@ -106,7 +107,9 @@ func (r *Reconciler) ensureMarks(ctx context.Context, s *scope, n *node, live *c
 	if dir := s.seenDirectory(n.id, live.CreationTimestamp.Time); n.controller && dir != "" {
 		mended.Annotations[annotationDirectoryID] = dir
 	}
-	mended.OwnerReferences = s.claimOwners(live)
+	if planted.Bug != planted.OwnersStay {
+		mended.OwnerReferences = s.claimOwners(live)
+	}
 	return r.patchClaim(ctx, mended, live)
 }
 

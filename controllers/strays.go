@@ -15,6 +15,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
 )
 
 // strayAfter is how long a StatefulSet's pod is missing before it is looked for by its name, and how often again.
@@ -125,7 +127,7 @@ func (r *Reconciler) relabelPod(ctx context.Context, n *node, set *appsv1.Statef
 	for key, value := range n.labels() {
 		asItIs = asItIs && p.Labels[key] == value
 	}
-	if asItIs || set == nil || p.DeletionTimestamp != nil || whoseElse(n, set, p) != "" {
+	if asItIs || planted.Bug == planted.LabelsStayOff || set == nil || p.DeletionTimestamp != nil || whoseElse(n, set, p) != "" {
 		return nil
 	}
 	labels := merged(set.Spec.Template.Labels, n.labels())

@@ -79,7 +79,7 @@ func Form(recorded Identity, claims []Claim, adopt string) FormationStep {
 		}
 		return FormationStep{Do: FormationSettled}
 	}
-	if len(claims) > 0 && !slices.ContainsFunc(claims, func(c Claim) bool { return !c.Going }) {
+	if len(claims) > 0 && !slices.ContainsFunc(claims, func(c Claim) bool { return !c.Going }) && planted.Bug != planted.DyingAdopted {
 		return FormationStep{Do: FormationWait, Why: fmt.Sprintf("waits for %d claims of the deleted cluster to go, the first %s", len(claims), claims[0].Name)}
 	}
 	switch {

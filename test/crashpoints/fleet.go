@@ -21,6 +21,7 @@ const (
 	registers = 200 * time.Millisecond // a broker, from its start
 	rejoins   = 500 * time.Millisecond // the in-sync replicas, from being registered
 	staysUp   = 10 * time.Second       // Ready through a time without a leader
+	farBehind = int64(5000)            // records, of one that is slow
 )
 
 // voter is a node on one disk.
@@ -49,6 +50,7 @@ type kraftd struct {
 	stopping, cut      bool
 	fetches            time.Time // first fetch as it is; zero: none yet
 	unfenced           time.Time // zero: it is fenced
+	slow               time.Time // since when it fetches and falls behind all the same; zero: it doesn't
 	ready              bool
 }
 
@@ -84,6 +86,7 @@ type fleet struct {
 	ids        int
 	ips        int
 	starts     map[int32]int // of processes
+	records    int64         // in the log beside those that come with time
 	late       time.Duration // the next change is made so much after its answer was lost
 	pending    []lateChange
 	violate    func(format string, args ...any)
@@ -312,8 +315,14 @@ func (f *fleet) form() {
 
 func (f *fleet) begin(k *kraftd) {
 	if f.q != nil {
-		f.violate("a second quorum forms: %v beside %v", k.disk.initial, f.q.voters)
-		return
+		for _, d := range f.disks {
+			if d.cluster == f.q.cluster {
+				f.violate("a second quorum forms: %v beside %v", k.disk.initial, f.q.voters)
+				return
+			}
+		}
+		f.note("no disk of cluster %s is left", f.q.cluster)
+		f.partitions, f.configs, f.registered = nil, map[string]string{}, map[int32]bool{}
 	}
 	f.q = &quorum{
 		cluster: k.disk.cluster, voters: slices.Clone(k.disk.initial), leader: -1, formed: f.now, lost: f.now, changed: f.now,
@@ -323,6 +332,20 @@ func (f *fleet) begin(k *kraftd) {
 		f.up(v.id).disk.log = true
 	}
 	f.note("the quorum forms: %v", f.q.voters)
+}
+
+// keep forgets the disks of claims that are gone, unless a process still has them.
+func (f *fleet) keep(claims map[types.UID]bool) {
+	for _, k := range f.run {
+		claims[k.claim] = true
+	}
+	maps.DeleteFunc(f.disks, func(claim types.UID, _ *disk) bool { return !claims[claim] })
+}
+
+// fallBehind makes a voter slow: it fetches, and is farther behind than one that keeps up may be.
+func (f *fleet) fallBehind(id int32) {
+	f.records += farBehind
+	f.up(id).slow = f.now
 }
 
 // recover is what a person does to a quorum that is lost for good, with kraftd quorum recover on a survivor's disk while

@@ -45,6 +45,11 @@ func (w *world) kubernetesTick() {
 			w.drop(keyOf(claim))
 		}
 	}
+	claims := map[types.UID]bool{}
+	for _, claim := range all[*corev1.PersistentVolumeClaim](w.store) {
+		claims[claim.UID] = true
+	}
+	w.fleet.keep(claims)
 	w.budgets()
 }
 

@@ -92,7 +92,7 @@ func (f *fleet) describeQuorum(addrs []string) (*admin.Quorum, error) {
 	end := f.offset()
 	out := &admin.Quorum{Leader: q.leader, LeaderEpoch: q.epoch, HighWatermark: end}
 	if !q.committed {
-		out.HighWatermark = q.changed.Sub(q.formed).Milliseconds() / 100
+		out.HighWatermark = q.changed.Sub(q.formed).Milliseconds()/100 + f.records
 	}
 	describe := func(v voter) admin.Replica {
 		r := admin.Replica{ID: v.id, DirectoryID: mustParse(v.dir), LogEndOffset: -1, SinceFetch: -1, SinceCaughtUp: -1}
@@ -100,6 +100,9 @@ func (f *fleet) describeQuorum(addrs []string) (*admin.Quorum, error) {
 			r.SinceFetch = f.now.Sub(at)
 			r.SinceCaughtUp = r.SinceFetch
 			r.LogEndOffset = end - r.SinceFetch.Milliseconds()/100
+		}
+		if k := f.up(v.id); k != nil && !k.slow.IsZero() && k.disk.dir == v.dir {
+			r.SinceCaughtUp, r.LogEndOffset = f.now.Sub(k.slow), end-farBehind
 		}
 		if v.id == q.leader {
 			r.SinceFetch, r.SinceCaughtUp, r.LogEndOffset = 0, 0, end
@@ -124,7 +127,7 @@ func (f *fleet) describeQuorum(addrs []string) (*admin.Quorum, error) {
 }
 
 // offset is the leader's log end.
-func (f *fleet) offset() int64 { return 1 + f.now.Sub(f.q.formed).Milliseconds()/100 }
+func (f *fleet) offset() int64 { return 1 + f.now.Sub(f.q.formed).Milliseconds()/100 + f.records }
 
 func (f *fleet) describeTopics(addrs []string) (*admin.Topics, error) {
 	up := f.answering(addrs, false)

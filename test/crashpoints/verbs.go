@@ -81,6 +81,19 @@ func rolling() []verb {
 		{name: "roll-stopped", from: formed(3, 3, 1), play: []step{
 			image(badImage), when("the roll has stopped", because(v1alpha1.ConditionStalled, "RolloutStopped"), image("kraft:2").do),
 		}, done: ready},
+		{name: "roll-paused", from: formed(3, 3, 1), play: []step{
+			image("kraft:2"),
+			when("two nodes have it", started(2), func(w *world) { w.edit(func(s *spec) { s.Paused = true }) }),
+			when("it is paused", because(v1alpha1.ConditionReconciling, "PausedMidway"), image("kraft:3").do),
+			when("that waits", because(v1alpha1.ConditionReconciling, "PausedMidway"), func(w *world) { w.edit(func(s *spec) { s.Paused = false }) }),
+		}, done: ready, varies: true},
+		{name: "roll-drained", from: formed(3, 3, 2), play: []step{
+			image("kraft:2"),
+			when("a node has it", started(1), func(w *world) {
+				w.deleteObject(&corev1.Pod{}, clusterName+"-controller-0-0")
+				w.deleteObject(&corev1.Pod{}, clusterName+"-broker-1001-0")
+			}),
+		}, done: ready, varies: true},
 		{name: "roll-wide", from: formed(1, 1, 6, func(c *object) { c.Spec.Rolling.MaxUnavailable = intstr.FromString("100%") }),
 			play: []step{edit("brokers.template", func(s *spec) { s.Brokers.Template.Annotations = map[string]string{"example.com/a": "b"} })}, done: ready},
 		{name: "restart-one", from: formed(3, 3, 1), play: []step{now("annotate a pod", func(w *world) {
@@ -111,6 +124,22 @@ func repairing() []verb {
 			when("it is gone for long enough", goneFor(11*time.Second), func(w *world) { w.edit(func(s *spec) { s.Controllers.Replicas = 4 }) }),
 			when("its place is taken", func(w *world) bool { return w.votes(0, 1, 3) }, cutOff("controller-2", false)),
 		}, done: ready},
+		{name: "voter-lags", from: formed(4, 3, 1), play: []step{
+			now("controller 2 falls behind for good", func(w *world) { w.fleet.fallBehind(2) }),
+			when("its place is taken", func(w *world) bool { return w.votes(0, 1, 3) }, func(w *world) { w.fleet.up(2).slow = time.Time{} }),
+		}, done: ready, modelled: "no disk here is slow on demand"},
+		{name: "machine-lost", from: formed(4, 3, 4, func(c *object) { c.Spec.Brokers.ReplaceAfter = "10s" }), play: []step{
+			now("cut off a machine, and tell its pods to go", func(w *world) {
+				for _, node := range []string{"controller-2", "broker-1003"} {
+					cutOff(node, true)(w)
+					w.deleteObject(&corev1.Pod{}, clusterName+"-"+node+"-0")
+				}
+			}),
+			when("others are in their places", func(w *world) bool { return w.votes(0, 1, 3) && w.fleet.up(1004) != nil }, func(w *world) {
+				cutOff("controller-2", false)(w)
+				cutOff("broker-1003", false)(w)
+			}),
+		}, done: allOf(ready, pods(8), registered(1000, 1001, 1002, 1004)), varies: true},
 		{name: "lost-broker", from: formed(1, 1, 4, func(c *object) { c.Spec.Brokers.ReplaceAfter = "10s" }), play: []step{
 			now("cut off broker 1003", cutOff("broker-1003", true)),
 			when("another id serves in its place", func(w *world) bool { return w.fleet.up(1004) != nil }, cutOff("broker-1003", false)),
@@ -155,15 +184,24 @@ func leaving() []verb {
 	remove := func(w *world) { w.deleteObject(&object{}, clusterName) }
 	deletes := func(c *object) *object { c.Spec.Storage.DeletionPolicy = v1alpha1.DeletionDelete; return c }
 	image := edit("image: kraft:2", func(s *spec) { s.Image = "kraft:2" })
+	policy := func(p v1alpha1.DeletionPolicy) step {
+		return edit("storage.deletionPolicy: "+string(p), func(s *spec) { s.Storage.DeletionPolicy = p })
+	}
+	isSo := func(w *world) bool { return ready(w) == "" }
 	return []verb{
 		{name: "delete", from: formed(3, 3, 1), play: []step{image, when("two nodes have it", started(2), remove)}, done: gone(4)},
 		{name: "delete-all", from: formed(1, 1, 2, func(c *object) { deletes(c) }), play: []step{image, when("a node has it", started(1), remove)}, done: gone(0)},
+		{name: "delete-all-after-all", from: formed(1, 1, 2), play: []step{policy(v1alpha1.DeletionDelete), when("it is so", isSo, remove)}, done: gone(0)},
+		{name: "retain-after-all", from: formed(1, 1, 2, func(c *object) { deletes(c) }),
+			play: []step{policy(v1alpha1.DeletionRetain), when("it is so", isSo, remove)}, done: gone(3)},
 		{name: "delete-while-forming", play: []step{
 			create(cluster(3, 3, 1)),
 			when("every node is made", func(w *world) bool { return len(all[*appsv1.StatefulSet](w.store)) == 4 }, remove),
 			when("its StatefulSets are gone", noSets, create(cluster(3, 3, 1)).do),
 		}, done: ready, varies: true},
 		{name: "re-create-at-once", from: formed(1, 1, 2), play: []step{now("delete the cluster", remove), create(cluster(1, 1, 2))}, done: ready, varies: true},
+		{name: "re-create-anew", from: formed(1, 1, 2, func(c *object) { deletes(c) }),
+			play: []step{now("delete the cluster", remove), create(deletes(cluster(1, 1, 2)))}, done: allOf(ready, anotherCluster), varies: true},
 		{name: "re-create", from: formed(3, 3, 1), play: []step{now("delete the cluster", remove), when("its StatefulSets are gone", noSets, create(cluster(3, 3, 1)).do)}, done: ready},
 		{name: "adopt", from: after(formed(3, 3, 1), gone(4), now("delete the cluster", remove)), play: []step{now("create one that adopts", func(w *world) {
 			c := cluster(3, 3, 1)
@@ -171,6 +209,18 @@ func leaving() []verb {
 			w.make(c)
 		})}, done: ready},
 	}
+}
+
+// anotherCluster: the KRaftClusters there were had an id each.
+func anotherCluster(w *world) string {
+	ids := map[string]bool{}
+	for _, id := range w.rules.ids {
+		ids[id] = true
+	}
+	if len(ids) != len(w.rules.ids) || len(ids) < 2 {
+		return "it is the same cluster again, whose disks are gone"
+	}
+	return ""
 }
 
 func noSets(w *world) bool { return len(all[*appsv1.StatefulSet](w.store)) == 0 }

@@ -88,6 +88,10 @@ var table = [mutations]Mutant{
 	NewBesideClaims: {Name: "new-beside-claims", Bug: "A cluster that is made again draws new ids beside its claims.", Verb: "re-create"},
 	PermitStays:     {Name: "permit-stays", Bug: "An empty disk may form a quorum after the first one has.", Verb: "form"},
 	SettingStays:    {Name: "setting-stays", Bug: "A dynamic setting that the spec no longer names stays.", Verb: "settings"},
+	DyingAdopted:    {Name: "dying-adopted", Bug: "A cluster that is made again takes up claims that go with the one before.", Verb: "re-create-anew"},
+	OwnersStay:      {Name: "owners-stay", Bug: "Claims keep their owner when the deletion policy changes.", Verb: "retain-after-all"},
+	LabelsStayOff:   {Name: "labels-stay-off", Bug: "Labels that a hand took off a pod aren't put back.", Verb: "unlabelled"},
+	LagUnseen:       {Name: "lag-unseen", Bug: "A voter that fetches passes for one that keeps up, however far behind it is.", Verb: "voter-lags"},
 
 	RollUnrecorded:        {Name: "roll-unrecorded", Bug: "A node is restarted before that is in status.", Verb: "roll-config"},
 	AnyPodOfThatName:      {Name: "any-pod-of-that-name", Bug: "An eviction doesn't say which pod it is for.", Verb: "roll-config"},

@@ -71,6 +71,10 @@ const (
 	NewBesideClaims
 	PermitStays
 	SettingStays
+	DyingAdopted
+	OwnersStay
+	LabelsStayOff
+	LagUnseen
 
 	// Acting.
 	RollUnrecorded
