@@ -40,6 +40,10 @@ func TestFull(t *testing.T) {
 		vote(t, 5, 6, true)
 		vote(t, 3, 4, true)
 	})
+	play(t, "voters 3 to 7 to 3, the operator killed in both", func(t *testing.T, _ *background) {
+		vote(t, 7, 7, true)
+		vote(t, 3, 4, true)
+	})
 	play(t, "a controller's claim is deleted", func(t *testing.T, _ *background) {
 		bench(t, "disk_lost_s", loseDisk(t, false).Seconds(), 15, "")
 	})
