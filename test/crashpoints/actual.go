@@ -66,12 +66,14 @@ func (a *actual) moment() {
 	a.see()
 }
 
-// look asks the API and the cluster themselves before something is taken down or voters are changed, and what nodes may do before a status
-// says how things stand: while a frozen process finishes its pass nobody else looks.
+// look asks the API and the cluster themselves before something is taken down or voters are changed, and what nodes may do and which pods
+// there are before a status says how things stand: while a frozen process finishes its pass nobody else looks, and the operator may have
+// heard of a pod's end before the cache here has.
 func (a *actual) look(p point) {
 	kind, _, _ := strings.Cut(p.Object, " ")
 	if !p.admin && kind == "KRaftCluster" {
 		a.mirror(a.t.kube, "ConfigMap")
+		a.mirror(a.t.kube, "Pod")
 		return
 	}
 	if !p.admin && kind != "Pod" && kind != "StatefulSet" {
