@@ -156,14 +156,68 @@ func (a *actual) makeTopics(ids ...int32) {
 	a.w.must(a.createTopics(topicsOver(ids...)))
 }
 
-func (a *actual) createTopics(topics []partition) error {
-	var seeds []string
-	for _, k := range a.w.fleet.sorted() {
-		if k.broker {
-			seeds = append(seeds, net.JoinHostPort(k.ip, "9092"))
+// slow delays what a controller reads, and writes farBehind records that it is to read: quotas, which nobody else looks at.
+func (a *actual) slow(controller int32, slow bool) {
+	pod := types.NamespacedName{Namespace: a.w.namespace, Name: fmt.Sprintf("%s-controller-%d-0", clusterName, controller)}
+	if !slow {
+		a.t.kubelet.Slow(pod, 0)
+		return
+	}
+	a.t.kubelet.Slow(pod, slowBy)
+	a.w.must(a.write(farBehind))
+	a.w.note("node %d is slow", controller)
+}
+
+// slowBy is the delay of a node that is slow: an answer takes two reads, and is to come before the node asks for another leader.
+const slowBy = 250 * time.Millisecond
+
+// write has the active controller write so many metadata records, in 100 batches.
+func (a *actual) write(records int64) error {
+	cl, err := a.dial(func(k *kraftd) bool { return k.id == a.w.fleet.q.leader }, "9093")
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(a.ctx, 30*time.Second)
+	defer cancel()
+	for n := range 100 {
+		req := kmsg.NewPtrAlterClientQuotasRequest()
+		for i := range records / 100 {
+			entity := kmsg.NewAlterClientQuotasRequestEntryEntity()
+			user := strconv.FormatInt(i, 10)
+			entity.Type, entity.Name = "user", &user
+			op := kmsg.NewAlterClientQuotasRequestEntryOp()
+			op.Key, op.Value = "producer_byte_rate", float64(1<<30+n)
+			entry := kmsg.NewAlterClientQuotasRequestEntry()
+			entry.Entity, entry.Ops = append(entry.Entity, entity), append(entry.Ops, op)
+			req.Entries = append(req.Entries, entry)
+		}
+		resp, err := req.RequestWith(ctx, cl.SeedBrokers()[0])
+		if err != nil {
+			return fmt.Errorf("writing records: %w", err)
+		}
+		for _, entry := range resp.Entries {
+			if err := kerr.ErrorForCode(entry.ErrorCode); err != nil {
+				return fmt.Errorf("writing records: %w", err)
+			}
 		}
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.Dialer(a.t.kubelet.Dial))
+	return nil
+}
+
+// dial is a client of those of who runs.
+func (a *actual) dial(who func(*kraftd) bool, port string) (*kgo.Client, error) {
+	var seeds []string
+	for _, k := range a.w.fleet.sorted() {
+		if who(k) {
+			seeds = append(seeds, net.JoinHostPort(k.ip, port))
+		}
+	}
+	return kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.Dialer(a.t.kubelet.Dial))
+}
+
+func (a *actual) createTopics(topics []partition) error {
+	cl, err := a.dial(func(k *kraftd) bool { return k.broker }, "9092")
 	if err != nil {
 		return err
 	}

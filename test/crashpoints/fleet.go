@@ -342,10 +342,33 @@ func (f *fleet) keep(claims map[types.UID]bool) {
 	maps.DeleteFunc(f.disks, func(claim types.UID, _ *disk) bool { return !claims[claim] })
 }
 
-// fallBehind makes a voter slow: it fetches, and is farther behind than one that keeps up may be.
-func (f *fleet) fallBehind(id int32) {
-	f.records += farBehind
-	f.up(id).slow = f.now
+// slow makes a controller slow: it fetches, and is farther behind than one that keeps up may be. Or it no longer is.
+func (f *fleet) slow(id int32, slow bool) {
+	k := f.up(id)
+	if k.slow = (time.Time{}); slow {
+		f.records += farBehind
+		k.slow = f.now
+	}
+}
+
+// follower is the last voter that doesn't lead.
+func (f *fleet) follower() int32 {
+	for _, v := range slices.Backward(f.q.voters) {
+		if v.id != f.q.leader {
+			return v.id
+		}
+	}
+	return -1
+}
+
+// left is a slow controller that votes no longer; -1 there is none.
+func (f *fleet) left() int32 {
+	for _, k := range f.sorted() {
+		if !k.slow.IsZero() && !f.isVoter(k) {
+			return k.id
+		}
+	}
+	return -1
 }
 
 // recover is what a person does to a quorum that is lost for good, with kraftd quorum recover on a survivor's disk while

@@ -25,14 +25,6 @@ func Main(out io.Writer, only string, every, lines int) bool {
 func hunt(out io.Writer, s stage, only string, every, lines int) bool {
 	start := time.Now()
 	list := slices.DeleteFunc(verbs(), func(v verb) bool { return !asked(v, only) })
-	if !s.sameEachTime() {
-		list = slices.DeleteFunc(list, func(v verb) bool {
-			if v.modelled != "" {
-				fmt.Fprintf(out, "%s: on the model alone: %s\n", v.name, v.modelled)
-			}
-			return v.modelled != ""
-		})
-	}
 	if len(list) == 0 {
 		fmt.Fprintf(out, "no verb is called %s\n", only)
 		return false

@@ -92,7 +92,7 @@ func (a *actual) mirrorFleet() {
 		}
 		f.run[p.UID] = &kraftd{
 			pod: p.Pod, ip: p.IP, id: p.NodeID, controller: p.Controller, broker: p.Broker,
-			disk: d, claim: p.Claim, started: p.Started, stopping: p.Stopping, ready: p.Ready,
+			disk: d, claim: p.Claim, started: p.Started, slow: p.Slow, stopping: p.Stopping, ready: p.Ready,
 		}
 	}
 	f.starts = map[int32]int{}

@@ -34,7 +34,8 @@ type platform interface {
 	update(obj client.Object) error
 	remove(k key) error
 	cut(pod string, cut bool)
-	recover(controller int32) // it is stopped, and becomes the only voter
+	recover(controller int32)         // it is stopped, and becomes the only voter
+	slow(controller int32, slow bool) // it fetches, and falls behind by farBehind records all the same
 	makeTopics(ids ...int32)
 
 	pace() pace
@@ -102,6 +103,8 @@ func (v virtual) remove(k key) error { return v.w.store.remove(k, nil) }
 func (v virtual) cut(pod string, cut bool) { v.w.cut[pod] = cut }
 
 func (v virtual) recover(controller int32) { v.w.fleet.recover(controller) }
+
+func (v virtual) slow(controller int32, slow bool) { v.w.fleet.slow(controller, slow) }
 
 func (v virtual) makeTopics(ids ...int32) {
 	v.w.fleet.partitions = append(v.w.fleet.partitions, topicsOver(ids...)...)

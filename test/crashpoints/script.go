@@ -31,8 +31,6 @@ type verb struct {
 	varies bool
 	// leads: which nodes it is about follows from who leads, which is chance on the real ones.
 	leads bool
-	// modelled is why it is played on the model alone; "" it isn't.
-	modelled string
 }
 
 func now(what string, do func(*world)) step { return step{what, nil, do} }

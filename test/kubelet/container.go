@@ -73,7 +73,7 @@ func (p *pod) run(ctx context.Context, obj *corev1.Pod, ip string) (*container, 
 		return nil, err
 	}
 	process.NodeID, process.Controller, process.Broker = cfg.NodeID(), cfg.IsController(), cfg.IsBroker()
-	c.launch(ctx, p.k, cfg)
+	c.launch(ctx, p, cfg)
 	p.k.mu.Lock()
 	defer p.k.mu.Unlock()
 	p.process = &process
@@ -82,13 +82,13 @@ func (p *pod) run(ctx context.Context, obj *corev1.Pod, ip string) (*container, 
 }
 
 // launch runs the node in a goroutine of its own.
-func (c *container) launch(ctx context.Context, k *Kubelet, cfg *config.Config) {
+func (c *container) launch(ctx context.Context, p *pod, cfg *config.Config) {
 	_, c.httpPort, _ = strings.Cut(cfg.String(config.KraftHTTPListener), ":")
 	var run context.Context
 	run, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	k.wg.Go(func() {
+	p.k.wg.Go(func() {
 		defer close(c.done)
-		c.err = node.Run(run, node.Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Version: "test", Dial: k.Dial})
+		c.err = node.Run(run, node.Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Version: "test", Dial: p.dial})
 	})
 }
 

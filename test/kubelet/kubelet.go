@@ -9,6 +9,7 @@
 //     a container binds the pod's. Nodes reach each other by the names of Services, which are looked up as DNS and kube-proxy
 //     would: by selector, readiness and publishNotReadyAddresses.
 //   - A pod is Ready as its /readyz says. One that is deleted ends as after SIGTERM, and its object goes with its process.
+//   - A pod can be slow: every read of what others answer it takes so long more.
 //   - A pod can be cut off: its process is abandoned, and nothing of it is heard until it is put back.
 //
 // What it leaves out: images (one name can't be pulled), liveness and startup probes, resources, security contexts.
@@ -59,6 +60,7 @@ type Kubelet struct {
 	mu       sync.Mutex
 	pods     map[types.UID]*pod
 	cut      map[types.NamespacedName]bool
+	slow     map[types.NamespacedName]slowness
 	gone     map[string]bool // namespaces
 	addr     int
 	starts   map[types.NamespacedName]int
@@ -68,8 +70,8 @@ type Kubelet struct {
 // New makes a kubelet; complain is told of what it can't do.
 func New(cfg Config, complain func(error)) *Kubelet {
 	return &Kubelet{
-		cfg: cfg, pods: map[types.UID]*pod{}, cut: map[types.NamespacedName]bool{}, gone: map[string]bool{},
-		starts: map[types.NamespacedName]int{}, complain: complain,
+		cfg: cfg, pods: map[types.UID]*pod{}, cut: map[types.NamespacedName]bool{}, slow: map[types.NamespacedName]slowness{},
+		gone: map[string]bool{}, starts: map[types.NamespacedName]int{}, complain: complain,
 	}
 }
 
@@ -197,6 +199,28 @@ func (k *Kubelet) isCut(pod types.NamespacedName) bool {
 	return k.cut[pod]
 }
 
+type slowness struct {
+	by    time.Duration
+	since time.Time
+}
+
+// Slow delays what a pod reads of others' answers; 0: no more.
+func (k *Kubelet) Slow(pod types.NamespacedName, by time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if by == 0 {
+		delete(k.slow, pod)
+		return
+	}
+	k.slow[pod] = slowness{by: by, since: time.Now()}
+}
+
+func (k *Kubelet) delay(pod types.NamespacedName) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.slow[pod].by
+}
+
 // Processes are the kraftds that run in a namespace, by name.
 func (k *Kubelet) Processes(namespace string) []Process {
 	k.mu.Lock()
@@ -204,7 +228,9 @@ func (k *Kubelet) Processes(namespace string) []Process {
 	var out []Process
 	for _, p := range k.pods {
 		if p.key.Namespace == namespace && p.process != nil {
-			out = append(out, *p.process)
+			process := *p.process
+			process.Slow = k.slow[p.key].since
+			out = append(out, process)
 		}
 	}
 	slices.SortFunc(out, func(a, b Process) int {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -48,6 +49,27 @@ func (k *Kubelet) Dial(ctx context.Context, network, addr string) (net.Conn, err
 		}
 	}
 	return (&net.Dialer{}).DialContext(ctx, network, addr)
+}
+
+// dial connects as the pod does: what it is answered comes late while it is slow.
+func (p *pod) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := p.k.Dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return lateConn{Conn: c, p: p}, nil
+}
+
+// lateConn hands out what it reads when the pod's delay has passed.
+type lateConn struct {
+	net.Conn
+	p *pod
+}
+
+func (c lateConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	time.Sleep(c.p.k.delay(c.p.key))
+	return n, err
 }
 
 // endpoint is one of the addresses behind a Service's port. A Service with none refuses.

@@ -24,6 +24,7 @@ type Process struct {
 	Controller, Broker bool
 	IP                 string
 	Started            time.Time
+	Slow               time.Time // since when; zero: it isn't
 	Stopping, Ready    bool
 }
 
