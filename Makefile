@@ -95,6 +95,10 @@ e2e: $(HELM) ## The demo's path and the bars on a real Kubernetes of its own
 e2e-full: $(HELM) ## A cluster's long life on a real Kubernetes, under load, with a table of what clients saw: up to 75 minutes
 	E2E_FULL=1 E2E_CLUSTER=kraft-full hack/e2e.sh
 
+.PHONY: e2e-keda
+e2e-keda: ## KEDA, built from its sources, scales brokers by a group's backlog; the first time needs a quarter of an hour
+	E2E_KEDA=1 E2E_CLUSTER=kraft-keda hack/e2e.sh
+
 .PHONY: interop
 interop: build ## Apache Kafka 4.3.1's own tools against our cluster and our disks
 	hack/interop.sh

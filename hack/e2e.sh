@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The end-to-end tests on a real Kubernetes of their own (hack/localkube, cluster kraft-e2e), which is removed afterwards.
 #   E2E_FULL=1        the long story, TestFull, instead of the short one
+#   E2E_KEDA=1        brokers scaled by KEDA, TestKEDA
 #   E2E_RUN=TestName  run a part; E2E_KEEP=1 leaves the cluster up; E2E_CLUSTER=name  another name than kraft-e2e
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,6 +38,12 @@ if [ -n "${E2E_FULL:-}" ]; then
 	"$LOCALKUBE" --name "$CLUSTER" load "$PREVIOUS/bin/image.tar"
 	rm -rf "$PREVIOUS"
 	export PREVIOUS_IMAGE
+fi
+if [ -n "${E2E_KEDA:-}" ]; then
+	RUN='^TestKEDA$'
+	KEDA_CONFIG=$CACHE/keda/deploy
+	export KEDA_CONFIG
+	. hack/keda.sh
 fi
 KUBECONFIG=$("$LOCALKUBE" --name "$CLUSTER" kubeconfig)
 export KUBECONFIG KUBECTL LOCALKUBE CLUSTER IMAGE
