@@ -38,6 +38,8 @@ const (
 	// shownFor is how long the last good answer is shown in status when a later question isn't answered, or by nobody
 	// who leads: an election or a slow answer doesn't flip conditions. Decisions never rest on it.
 	shownFor = 10 * time.Second
+	// slowAnswer is one for which some of the controllers were waited for.
+	slowAnswer = time.Second
 )
 
 // views keeps the last answers of each cluster, so that a burst of passes doesn't ask as often.
@@ -51,7 +53,11 @@ type view struct {
 	topics   *plan.Partitions
 	quorumAt time.Time
 	topicsAt time.Time
-	silence  int // questions in a row, up to the last, that no controller answered
+	silence  int // questions in a row, up to the last, that no controller answered, or none that leads and slowly
+
+	// inVain is a change of the voters that was refused, or wasn't made; it is asked for again at notBefore.
+	inVain    plan.VoterStep
+	notBefore time.Time
 
 	settingsAt time.Time // when the dynamic defaults were compared with the spec
 
@@ -134,6 +140,9 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 			if q, err := r.Admin.DescribeQuorum(ctx, addrs); err == nil {
 				v.quorum = planQuorum(q)
 				v.follow(v.quorum, now)
+				if v.quorum.Leader < 0 && r.Now().Sub(now) > slowAnswer {
+					v.silence = silence // some of them hang
+				}
 			} else {
 				v.silence = silence
 			}
@@ -267,6 +276,12 @@ func planQuorum(q *admin.Quorum) *plan.Quorum {
 	return out
 }
 
+// lastInSync: a partition with no more replicas than its minimum, which no order of restarts keeps at that, has one in-sync replica left, and
+// another that may catch up: until it has, that one keeps the partition online.
+func lastInSync(p admin.Partition, unfenced []int32) bool {
+	return len(p.ISR) == 1 && slices.ContainsFunc(p.Replicas, func(id int32) bool { return id != p.ISR[0] && slices.Contains(unfenced, id) })
+}
+
 func planPartitions(t *admin.Topics) *plan.Partitions {
 	out := &plan.Partitions{Unfenced: t.Unfenced, Short: map[int32]int{}, Example: map[int32]string{}}
 	sets := replicaSets{}
@@ -275,7 +290,7 @@ func planPartitions(t *admin.Topics) *plan.Partitions {
 			out.Offline++
 		}
 		sets.add(p)
-		if len(p.Replicas) <= p.MinISR || len(p.ISR) > p.MinISR {
+		if len(p.ISR) > p.MinISR || len(p.Replicas) <= p.MinISR && !lastInSync(p, t.Unfenced) {
 			continue
 		}
 		for _, id := range p.ISR {

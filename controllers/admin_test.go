@@ -116,3 +116,24 @@ func TestTopicsAreAskedOfBrokersThatAreCurrent(t *testing.T) {
 		})
 	}
 }
+
+// TestTheLastInSyncReplicaWaitsForAnother, also of a partition that no order of restarts keeps at its minimum.
+func TestTheLastInSyncReplicaWaitsForAnother(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		p        admin.Partition
+		unfenced []int32
+		short    map[int32]int
+	}{
+		{"two of two in sync", admin.Partition{Replicas: []int32{1, 2}, ISR: []int32{1, 2}, MinISR: 2}, []int32{1, 2}, map[int32]int{}},
+		{"one catches up", admin.Partition{Replicas: []int32{1, 2}, ISR: []int32{1}, MinISR: 2}, []int32{1, 2}, map[int32]int{1: 1}},
+		{"the other is away", admin.Partition{Replicas: []int32{1, 2}, ISR: []int32{1}, MinISR: 2}, []int32{1}, map[int32]int{}},
+		{"one replica", admin.Partition{Replicas: []int32{1}, ISR: []int32{1}, MinISR: 1}, []int32{1, 2}, map[int32]int{}},
+		{"at its minimum", admin.Partition{Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2}, MinISR: 2}, []int32{1, 2}, map[int32]int{1: 1, 2: 1}},
+		{"above it", admin.Partition{Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}, MinISR: 2}, []int32{1, 2, 3}, map[int32]int{}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			require.Equal(t, tc.short, planPartitions(&admin.Topics{Unfenced: tc.unfenced, Partitions: []admin.Partition{tc.p}}).Short)
+		})
+	}
+}
