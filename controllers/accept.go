@@ -92,6 +92,10 @@ func (r *Reconciler) tryOut(ctx context.Context, s *scope, last *v1alpha1.KRaftC
 
 // holdBack edits s.spec to what is carried out and lists what isn't.
 func (s *scope) holdBack(last *v1alpha1.KRaftClusterSpec) {
+	if id := s.cluster.Status.ClusterID; s.spec.Adopt != nil && s.spec.Adopt.ClusterID != id {
+		s.hold("spec.adopt.clusterID", "AnotherCluster", "this is cluster %s, and stays it: set that, or remove the field", id)
+		s.spec.Adopt = nil
+	}
 	if n := int32(len(s.pool(poolControllers).NodeIDs)); s.combined() && s.spec.Controllers.Replicas < n {
 		s.hold("spec.controllers.replicas", "BrokersHoldReplicas", "combined nodes may hold replicas that would be lost: %d stay; put back %d", n, n)
 		voters := voterCount(&s.spec)

@@ -83,6 +83,11 @@ func (s *scope) takeIdentity(id plan.Identity) {
 		st.InitialVoters = append(st.InitialVoters, v1alpha1.InitialVoter{ID: v.ID, DirectoryID: v.DirectoryID})
 	}
 	st.Defaults = defaultsFor(brokerCount(&s.spec))
+	for _, v := range id.Voters {
+		if !id.Formed { // the quorum forms with all of them, also where the claim of one was never made
+			s.pool(poolControllers).NodeIDs = insert(s.pool(poolControllers).NodeIDs, v.ID)
+		}
+	}
 	for _, c := range s.planClaims() { // their nodes are the cluster's
 		pool := s.pool(poolControllers)
 		if c.NodeID >= firstBroker {

@@ -122,9 +122,9 @@ func OtherRoles(claims []Claim, combined bool) string {
 		switch {
 		case c.Left || !c.Roles.Broker:
 		case combined && !c.Roles.Controller:
-			return fmt.Sprintf("claim %s is of a broker of its own: set spec.controllers.roles to [controller], and spec.brokers, as this cluster had them", c.Name)
+			return fmt.Sprintf("claim %s is of a broker of its own: delete this KRaftCluster (its claims stay), and apply it with spec.controllers.roles [controller] and spec.brokers, as this cluster had them", c.Name)
 		case !combined && c.Roles.Controller:
-			return fmt.Sprintf("claim %s is of a combined node: set spec.controllers.roles to [controller, broker], without spec.brokers, as this cluster had them", c.Name)
+			return fmt.Sprintf("claim %s is of a combined node: delete this KRaftCluster (its claims stay), and apply it with spec.controllers.roles [controller, broker] and without spec.brokers, as this cluster had them", c.Name)
 		}
 	}
 	return ""

@@ -1,10 +1,12 @@
 package envtest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -53,4 +55,23 @@ func TestClaimsFromAnotherNamespaceNeedAWord(t *testing.T) {
 	// The word isn't needed for good.
 	there.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Adopt = nil })
 	there.await("demo", "Ready still", is("Ready", "True"))
+}
+
+// TestASmallerClusterOverClaimsThatNeverFormedForms: all the initial voters that its claims name are needed for that, also the one whose claim
+// was never made; then they follow the spec.
+func TestASmallerClusterOverClaimsThatNeverFormedForms(t *testing.T) {
+	w := newWorld(t)
+	quota := w.bound(corev1.ResourcePersistentVolumeClaims, 0)
+	quota.Status.Hard[corev1.ResourcePersistentVolumeClaims] = resource.MustParse("2")
+	require.NoError(t, kube.Status().Update(t.Context(), quota))
+	w.apply(base)
+	c := w.await("demo", "one claim too many", func(c *v1alpha1.KRaftCluster) bool {
+		return len(w.claims()) == 2 && strings.Contains(condition(c, "Ready").Message, "exceeded quota")
+	})
+	require.False(t, c.Status.Formed)
+	w.destroy(c)
+	require.NoError(t, kube.Delete(t.Context(), quota))
+	w.apply(strings.Replace(base, "controllers: {replicas: 3", "controllers: {replicas: 1", 1))
+	again := w.await("demo", "one voter", func(c *v1alpha1.KRaftCluster) bool { return is("Ready", "True")(c) && len(c.Status.Quorum.Voters) == 1 })
+	require.Equal(t, c.Status.ClusterID, again.Status.ClusterID)
 }

@@ -218,6 +218,10 @@ func TestWhatCantBeDoneYetIsHeldBack(t *testing.T) {
 	}{
 		{"a value only the operator can judge", "spec.config",
 			func(c *v1alpha1.KRaftCluster) { c.Spec.Config = map[string]string{"num.partitions": "six"} }, func(c *v1alpha1.KRaftCluster) { c.Spec.Config = nil }},
+		{"to be another cluster", "spec.adopt.clusterID",
+			func(c *v1alpha1.KRaftCluster) {
+				c.Spec.Adopt = &v1alpha1.AdoptSpec{ClusterID: "AAAAAAAAAAAAAAAAAAAAAQ"}
+			}, func(c *v1alpha1.KRaftCluster) { c.Spec.Adopt = nil }},
 		{"a pod template that the API refuses", "spec.brokers",
 			func(c *v1alpha1.KRaftCluster) {
 				c.Spec.Brokers.Resources.Requests = v1alpha1.Amounts{"cpu": intstr.FromInt32(4)}
@@ -271,7 +275,7 @@ func TestAClusterIsTheSameOverItsRetainedClaims(t *testing.T) {
 
 	w.apply(combined)
 	refused := w.await("demo", "refused", is("Stalled", "True"))
-	require.Contains(t, condition(refused, "Stalled").Message, "claim data-demo-broker-1000 is of a broker of its own: set spec.controllers.roles to [controller]")
+	require.Contains(t, condition(refused, "Stalled").Message, "claim data-demo-broker-1000 is of a broker of its own: delete this KRaftCluster (its claims stay), and apply it with spec.controllers.roles [controller]")
 	require.Empty(t, refused.Status.ClusterID)
 	require.Empty(t, w.sets(), "nothing starts over others' disks")
 	w.destroy(refused)
@@ -435,6 +439,23 @@ func TestAPausedClusterIsOnlyLookedAt(t *testing.T) {
 		return is("Ready", "True")(c) && c.Status.Pools[0].Updated == 3 && c.Status.Pools[1].Updated == 3
 	})
 	require.Len(t, w.takeStarted(), 6)
+}
+
+// TestAPauseDoesntHideThatTheQuorumHasFormed: the permit to form would stay.
+func TestAPauseDoesntHideThatTheQuorumHasFormed(t *testing.T) {
+	w := newWorld(t)
+	for id := range int32(3) {
+		w.stick(id, true)
+	}
+	w.apply(base)
+	w.until("all StatefulSets are there", func() bool { return len(w.sets()) == 6 })
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Paused = true })
+	c := w.await("demo", "paused in the middle", func(c *v1alpha1.KRaftCluster) bool { return condition(c, "Reconciling").Reason == "PausedMidway" })
+	require.False(t, c.Status.Formed)
+	for id := range int32(3) {
+		w.stick(id, false)
+	}
+	w.await("demo", "formed", is("QuorumFormed", "True"))
 }
 
 // TestCombinedAndSingleNodesForm: the internal topics' replication follows the number of brokers.
