@@ -42,14 +42,15 @@ func (r *Reconciler) restartBatch(ctx context.Context, s *scope, step plan.RollS
 	shut, err := r.budgetShut(ctx, s, step.Batch)
 	if err != nil || !shut {
 		s.waitFor("the brokers' disruption budget to shut")
-		return ctrl.Result{RequeueAfter: shortly}, err
+		return ctrl.Result{RequeueAfter: s.untilSeen()}, err
 	}
 	if result, err := r.record(ctx, s); err != nil {
 		return result, err
 	}
 	ready, err := r.retemplate(ctx, s, step.Batch)
 	if err != nil || !ready {
-		return ctrl.Result{RequeueAfter: shortly}, err
+		s.waitFor("Kubernetes to take up their new templates")
+		return ctrl.Result{RequeueAfter: s.untilSeen()}, err
 	}
 	logf.FromContext(ctx).Info("Restarting brokers together", "nodes", names(step.Batch), "reason", doing.Reason)
 	for _, n := range step.Batch {
@@ -117,7 +118,7 @@ func (r *Reconciler) retemplate(ctx context.Context, s *scope, batch []plan.Node
 		set := s.sets[n.Name]
 		switch {
 		case n.Has != n.Want:
-			if err := r.apply(ctx, marked(s.node(n.ID).want)); err != nil {
+			if err := r.newTemplate(ctx, s, s.node(n.ID)); err != nil {
 				return false, err
 			}
 			seen = false
@@ -173,7 +174,7 @@ func recordedBatch(d *v1alpha1.Doing) (out []plan.BatchPod) {
 		return nil
 	}
 	for _, b := range d.Batch {
-		out = append(out, plan.BatchPod{Node: b.Node, UID: b.PodUID, Hash: b.TemplateHash})
+		out = append(out, plan.BatchPod{Node: b.Node, UID: b.PodUID, Hash: b.TemplateHash, Back: b.Back})
 	}
 	return out
 }

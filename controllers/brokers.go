@@ -44,7 +44,7 @@ func (r *Reconciler) watchBrokers(s *scope) {
 	snap.Lost = lostBrokers(s.written.LostBrokers)
 	var out []v1alpha1.LostBroker
 	for _, l := range st.LostBrokers {
-		if !l.Replaced {
+		if !l.Replaced || slices.Contains(s.pool(poolBrokers).NodeIDs, l.ID) { // or its id is in use again
 			continue
 		}
 		if s.topics != nil {
@@ -98,7 +98,7 @@ func (r *Reconciler) mindBrokers(ctx context.Context, s *scope) (ctrl.Result, er
 		r.holdBrokers(s)
 		return ctrl.Result{}, nil
 	case plan.BrokersWait:
-		if s.brokers.Node.Leaving {
+		if s.brokers.Busy {
 			s.intend(s.brokersDoing())
 			return ctrl.Result{RequeueAfter: soon}, nil
 		}

@@ -31,7 +31,7 @@ func looked() *scope {
 	c := &v1alpha1.KRaftCluster{ObjectMeta: metav1.ObjectMeta{Name: "demo", Namespace: "ns", Generation: 2}}
 	c.Spec.Controllers.Roles = []v1alpha1.Role{v1alpha1.RoleController}
 	c.Status.Formed = true
-	s := &scope{cluster: c, spec: c.Spec, asked: true, now: time.Unix(1_700_000_000, 0), sets: map[string]*appsv1.StatefulSet{}, pods: map[string]*corev1.Pod{}}
+	s := &scope{cluster: c, spec: c.Spec, rolled: true, asked: true, now: time.Unix(1_700_000_000, 0), sets: map[string]*appsv1.StatefulSet{}, pods: map[string]*corev1.Pod{}}
 	for _, n := range []*node{{cluster: "demo", name: "demo-controller-0", controller: true}, {cluster: "demo", name: "demo-broker-1000", id: 1000, broker: true}} {
 		s.nodes = append(s.nodes, n)
 		s.sets[n.name] = &appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Replicas: ptr.To(int32(1))}}
@@ -75,6 +75,7 @@ var phases = []struct {
 	{name: "an error", err: errors.New("the API doesn't answer"), argo: "Progressing", flux: "InProgress"},
 	{name: "refused", make: func(s *scope) { s.refused = "claims of another cluster" }, argo: "Degraded", flux: "Failed"},
 	{name: "forming", make: func(s *scope) { s.cluster.Status.Formed = false; s.stopped() }, argo: "Progressing", flux: "InProgress"},
+	{name: "before templates are compared", make: func(s *scope) { s.rolled = false }, argo: "Progressing", flux: "InProgress"},
 	{name: "rolling", make: func(s *scope) { s.roll = plan.RollStep{Do: plan.RollWait, Why: "demo-broker-1000 to start"} }, argo: "Progressing", flux: "InProgress"},
 	{name: "a rollout that stopped", make: func(s *scope) { s.roll = plan.RollStep{Do: plan.RollWait, Why: "demo-broker-1000", Stopped: true} }, argo: "Degraded", flux: "Failed"},
 	{name: "changing voters", make: func(s *scope) { s.voters = plan.VoterStep{Do: plan.VotersWait, Why: "an observer"} }, argo: "Progressing", flux: "InProgress"},

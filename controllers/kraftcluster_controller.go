@@ -106,6 +106,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 		r.record,
 		r.describeCluster,
 		r.markFormed,
+		r.restWherePaused,
 		r.ensureShared,
 		r.ensureNodes,
 		r.findStrays,
@@ -185,7 +186,7 @@ func (s *scope) pause() time.Duration {
 		return steadily
 	case s.refused != "" || s.cluster.Spec.Paused:
 		return steadily
-	case s.roll.Stopped || s.refusesNodes() || s.notReadyFor() > time.Minute:
+	case s.roll.Stopped || s.refusesNodes() || s.refusesChanges() || s.notReadyFor() > time.Minute:
 		return careful
 	default:
 		return soon

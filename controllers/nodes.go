@@ -53,7 +53,7 @@ func (s *scope) keptIDs(first int32) (ids []int32) {
 	return ids
 }
 
-// describeCluster asks the cluster about itself. While paused, the pass ends here: looking is all.
+// describeCluster asks the cluster about itself.
 func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result, error) {
 	maxAge := freshWhileBusy
 	if s.wasReady() {
@@ -64,6 +64,11 @@ func (r *Reconciler) describeCluster(ctx context.Context, s *scope) (ctrl.Result
 	r.watchVoters(s)
 	r.watchBrokers(s)
 	r.lookForLoss(ctx, s)
+	return ctrl.Result{}, nil
+}
+
+// restWherePaused ends the pass of a paused cluster: to look, and to write down what was seen (that the quorum has formed, too), is all.
+func (r *Reconciler) restWherePaused(_ context.Context, s *scope) (ctrl.Result, error) {
 	if s.cluster.Spec.Paused {
 		return ctrl.Result{RequeueAfter: steadily}, nil
 	}
@@ -199,37 +204,58 @@ func waitedForClaim(p *corev1.Pod, claim *corev1.PersistentVolumeClaim) bool {
 // template than the spec asks for keeps it until its turn in a roll.
 func (r *Reconciler) ensureNodes(ctx context.Context, s *scope) (ctrl.Result, error) {
 	refused := map[string]*refusals{poolControllers: {}, poolBrokers: {}}
+	asItWas := map[string]*refusals{poolControllers: {}, poolBrokers: {}}
 	for _, n := range s.nodes {
 		in := refused[n.pool]
 		if in.tried == refusalsAPass && s.unmade(n) {
+			n.refused = true
 			in.add(n, nil)
 			continue
 		}
-		if err := r.ensureNode(ctx, s, n); err != nil && s.unmade(n) && refusal(err) {
+		switch err := r.ensureNode(ctx, s, n); {
+		case err == nil:
+		case s.unmade(n) && refusal(err):
+			n.refused = true
 			in.add(n, err)
-		} else if err != nil {
+		case s.goesOn(n) && (refusal(err) || errors.As(err, new(*takenError))):
+			n.want = s.sets[n.name].DeepCopy() // what its next template would need may not be there
+			n.want.ManagedFields = nil
+			asItWas[n.pool].add(n, err)
+		default:
 			return ctrl.Result{}, fmt.Errorf("node %d: %w", n.id, err)
 		}
 	}
 	for _, pool := range []string{poolControllers, poolBrokers} {
-		field := "spec." + pool + ".replicas"
-		if why := refused[pool].String(); why != "" {
-			r.holdOn(s, field, reasonNodeRefused, why)
-		} else {
-			s.releaseFor(field, reasonNodeRefused)
-		}
+		r.holdWhere(s, "spec."+pool+".replicas", reasonNodeRefused, refused[pool].words("can't be made"))
+		r.holdWhere(s, "spec."+pool, reasonChangeRefused, asItWas[pool].words("can't be made what the spec asks, and stays as it is"))
 	}
 	return ctrl.Result{}, nil
 }
 
+// holdWhere holds a field back where there is a reason, and no more where there is none.
+func (r *Reconciler) holdWhere(s *scope, field, reason, why string) {
+	if why == "" {
+		s.releaseFor(field, reason)
+		return
+	}
+	r.holdOn(s, field, reason, why)
+}
+
+// goesOn tells whether a node of a formed cluster runs, and can without what the spec asks for now.
+func (s *scope) goesOn(n *node) bool {
+	set := s.sets[n.name]
+	return s.cluster.Status.Formed && set != nil && set.DeletionTimestamp == nil && s.claims[claimName(n.name)] != nil
+}
+
 const (
-	reasonNodeRefused = "NodeRefused"
+	reasonNodeRefused   = "NodeRefused"
+	reasonChangeRefused = "ChangeRefused"
 	// refusalsAPass bounds the new nodes of a pool that a pass tries in vain: what refuses so many refuses the others too, and every
 	// try is a write.
 	refusalsAPass = 3
 )
 
-// refusals are the new nodes of a pool that the API refuses to make. The others don't wait for them.
+// refusals are the nodes of a pool that the API refuses to make, or to change. The others don't wait for them.
 type refusals struct {
 	tried int
 	nodes []string
@@ -238,7 +264,6 @@ type refusals struct {
 
 // add notes a node; without an error it wasn't tried.
 func (f *refusals) add(n *node, err error) {
-	n.refused = true
 	if err != nil {
 		f.tried++
 	}
@@ -251,15 +276,15 @@ func (f *refusals) add(n *node, err error) {
 	}
 }
 
-// String is "node 1003 can't be made: " and the API's words; "" for none.
-func (f *refusals) String() string {
+// words are "node 1003 can't be made: " and the API's; "" for none.
+func (f *refusals) words(what string) string {
 	switch more := len(f.nodes) - 1; {
 	case more < 0 || f.why == nil:
 		return ""
 	case more == 0:
-		return fmt.Sprintf("node %s can't be made: %v", f.nodes[0], f.why)
+		return fmt.Sprintf("node %s %s: %v", f.nodes[0], what, f.why)
 	default:
-		return fmt.Sprintf("node %s and %d more can't be made: %v", f.nodes[0], more, f.why)
+		return fmt.Sprintf("node %s and %d more %s: %v", f.nodes[0], more, what, f.why)
 	}
 }
 
@@ -334,6 +359,9 @@ func (r *Reconciler) makeStatefulSet(ctx context.Context, s *scope, n *node) err
 		}
 		return r.relabel(ctx, s, n, &there)
 	} else if !apierrors.IsNotFound(err) {
+		return err
+	}
+	if err := r.stillCurrent(ctx, s); err != nil { // a node that has left since isn't made again
 		return err
 	}
 	if err := r.apply(ctx, marked(n.want)); err != nil {

@@ -21,10 +21,10 @@ func (r *Reconciler) oneAddress(ctx context.Context, s *scope, n *node) (bool, e
 	}
 	var names []string
 	if set := s.sets[n.name]; set != nil {
-		names = append(names, staticSettings(&set.Spec.Template.Spec))
+		names = append(names, configMapOf(set.Spec.Template.Spec.Volumes))
 	}
 	if p := s.pods[podName(n.name)]; p != nil {
-		names = append(names, staticSettings(&p.Spec))
+		names = append(names, configMapOf(p.Spec.Volumes))
 	}
 	for _, name := range slices.Compact(names) {
 		var cm corev1.ConfigMap
@@ -54,14 +54,4 @@ func (s *scope) advertisesOneAddress(n *node, settings string) bool {
 		}
 	}
 	return false
-}
-
-// staticSettings is the ConfigMap of a node's pod.
-func staticSettings(pod *corev1.PodSpec) string {
-	for _, v := range pod.Volumes {
-		if v.Name == "config" && v.ConfigMap != nil {
-			return v.ConfigMap.Name
-		}
-	}
-	return ""
 }

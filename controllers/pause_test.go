@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 	"github.com/kraft-dev/kraft-operator/internal/admin"
@@ -59,4 +60,16 @@ func TestAnAddressStaysWhereAPassEndsBeforeIt(t *testing.T) {
 	require.Equal(t, "kafka.example:32000", servers())
 	s.bootstrapPorts = map[string]int32{}
 	require.Empty(t, servers(), "it has none")
+}
+
+// TestAPercentageOfBrokersIsRoundedDownAndNeverNone.
+func TestAPercentageOfBrokersIsRoundedDownAndNeverNone(t *testing.T) {
+	for _, tc := range []struct {
+		max     string
+		brokers int32
+		want    int
+	}{{"1", 6, 1}, {"4", 6, 4}, {"25%", 6, 1}, {"50%", 7, 3}, {"10%", 3, 1}, {"100%", 6, 6}} {
+		s := &scope{spec: v1alpha1.KRaftClusterSpec{Brokers: &v1alpha1.BrokersSpec{Replicas: tc.brokers}, Rolling: v1alpha1.RollingSpec{MaxUnavailable: intstr.Parse(tc.max)}}}
+		require.Equal(t, tc.want, s.maxUnavailable(), "%s of %d", tc.max, tc.brokers)
+	}
 }

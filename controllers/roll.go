@@ -3,10 +3,13 @@ package controllers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,10 +28,13 @@ import (
 // rollWaits is what is being done while a roll waits for its first node.
 const rollWaits = "roll"
 
+// patience is how long a step waits at a busy pace for a write to be seen.
+const patience = 10 * time.Second
+
 // rollOne carries out the next step of a roll; plan.Roll says which. Before a node is taken down everything is read
 // again from the API and asked of the cluster, and the intent is recorded; the act names the pod by its UID.
 func (r *Reconciler) rollOne(ctx context.Context, s *scope) (ctrl.Result, error) {
-	s.roll = plan.Roll(s.snapshot())
+	s.roll, s.rolled = plan.Roll(s.snapshot()), true
 	if aboutVoters(s.cluster.Status.Doing) {
 		s.cluster.Status.Doing = nil
 	}
@@ -76,15 +82,36 @@ func (r *Reconciler) restart(ctx context.Context, s *scope, step plan.RollStep) 
 	}
 	logf.FromContext(ctx).Info("Restarting node", "nodeID", n.id, "reason", doing.Reason)
 	if step.Node.Has != step.Node.Want {
-		if err := r.apply(ctx, marked(n.want)); err != nil {
+		if err := r.newTemplate(ctx, s, n); err != nil {
 			return ctrl.Result{}, err
 		}
 		return ctrl.Result{RequeueAfter: shortly}, nil
 	}
 	if set := s.sets[n.name]; set.Status.ObservedGeneration < set.Generation {
-		return ctrl.Result{RequeueAfter: shortly}, nil // or the pod would come back as it was, and go down twice
+		s.waitFor("Kubernetes to take up its new template")
+		return ctrl.Result{RequeueAfter: s.untilSeen()}, nil // or the pod would come back as it was, and go down twice
 	}
 	return r.takeDown(ctx, s, step, doing.Reason)
+}
+
+// newTemplate gives a node's StatefulSet its new template, as this pass has seen it: not one that was stopped or removed since by another
+// operator, while this one slept.
+func (r *Reconciler) newTemplate(ctx context.Context, s *scope, n *node) error {
+	set := marked(n.want)
+	live := s.sets[n.name]
+	if live == nil {
+		return apierrors.NewConflict(appsv1.Resource("statefulsets"), n.name, errors.New("it is gone"))
+	}
+	set.ResourceVersion = live.ResourceVersion
+	return r.apply(ctx, set)
+}
+
+// untilSeen is how long to wait for another of Kubernetes' controllers to see a write: a moment, unless it doesn't run.
+func (s *scope) untilSeen() time.Duration {
+	if d := s.cluster.Status.Doing; d != nil && s.now.Sub(d.Since.Time) > patience {
+		return careful
+	}
+	return shortly
 }
 
 // takeDown evicts a Ready pod, under its budget, and deletes one that isn't. Never by force, and not where another operator has written
@@ -149,19 +176,28 @@ func (s *scope) intend(d *v1alpha1.Doing) {
 	s.cluster.Status.Doing = d
 }
 
-// endRestart takes note that the pod a roll took down has a successor that is Ready: what befalls it from here on is no restart.
+// endRestart takes note that a pod that a roll took down has a successor that is Ready: what befalls it from here on is no restart.
 func (s *scope) endRestart() {
 	d := s.cluster.Status.Doing
-	if d == nil || d.Pod == "" {
+	if d == nil {
 		return
 	}
-	p := s.pods[d.Pod]
-	if p == nil || p.UID == d.PodUID || p.DeletionTimestamp != nil {
-		return
-	}
-	if _, isReady := podReady(p); isReady {
+	if d.Pod != "" && s.succeeded(d.Pod, d.PodUID) {
 		d.Pod, d.PodUID = "", ""
 	}
+	for i, b := range d.Batch {
+		d.Batch[i].Back = b.Back || s.succeeded(b.Pod, b.PodUID)
+	}
+}
+
+// succeeded tells whether a pod has a successor that is Ready and stays.
+func (s *scope) succeeded(pod string, uid types.UID) bool {
+	p := s.pods[pod]
+	if p == nil || p.UID == uid || p.DeletionTimestamp != nil {
+		return false
+	}
+	_, isReady := podReady(p)
+	return isReady
 }
 
 // waitFor says in status what the current step waits for.
@@ -240,6 +276,7 @@ func (r *Reconciler) whichSettings(ctx context.Context, s *scope, before, after 
 	return out
 }
 
+// configMapOf is the one with a node's settings.
 func configMapOf(vols []corev1.Volume) string {
 	for _, v := range vols {
 		if v.Name == "config" && v.ConfigMap != nil {

@@ -37,6 +37,20 @@ func TestARestartEndsWithItsSuccessor(t *testing.T) {
 	}
 }
 
+// TestABrokerOfABatchThatWasBackIsNoLongerRestarted.
+func TestABrokerOfABatchThatWasBackIsNoLongerRestarted(t *testing.T) {
+	s := looked()
+	name := podName("demo-broker-1000")
+	s.cluster.Status.Doing = &v1alpha1.Doing{What: "restart brokers 1000, 1001", Batch: []v1alpha1.BatchPod{{Node: 1000, Pod: name, PodUID: "old"}, {Node: 1001, Pod: "none", PodUID: "other"}}}
+	s.pods[name].UID = "new"
+	s.endRestart()
+	s.pods[name].Status.Conditions[0].Status = corev1.ConditionFalse
+	s.endRestart()
+	batch := s.snapshot().Batch
+	require.True(t, batch[0].Back)
+	require.False(t, batch[1].Back)
+}
+
 // TestAnotherStepDoesntForgetARestart: by what status says of it alone is known that its clock stands still.
 func TestAnotherStepDoesntForgetARestart(t *testing.T) {
 	s := looked()

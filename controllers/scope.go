@@ -33,10 +33,11 @@ type scope struct {
 	claims map[string]*corev1.PersistentVolumeClaim
 
 	nodes    []*node          // every node there shall be, ascending by id
+	rolled   bool             // the nodes' templates were compared with the spec: roll says what of it
 	asked    bool             // the cluster was asked about itself, whether or not it answered
 	quorum   *plan.Quorum     // nil: nobody answers now
 	quorumAt time.Time        // when quorum was asked
-	silence  int              // questions in a row, up to the last, that no controller answered
+	silence  int              // see view
 	topics   *plan.Partitions // likewise
 	// shown are for status: as above, or an answer of a moment ago.
 	shownQuorum *plan.Quorum

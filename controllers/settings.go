@@ -234,7 +234,7 @@ func (s *scope) releaseFor(field, reason string) {
 func (s *scope) keepLate() {
 	for _, h := range s.written.HeldBack {
 		fewer := s.cluster.Spec.Brokers != nil && int(s.cluster.Spec.Brokers.Replicas) < len(s.pool(poolBrokers).NodeIDs)
-		if h.Field == heldSettings || h.Field == heldListeners || h.Reason == reasonNodeRefused || h.Reason == reasonCannotGrow || h.Field == fieldBrokers && h.Reason == reasonHoldReplica && fewer {
+		if h.Field == heldSettings || h.Field == heldListeners || h.Reason == reasonNodeRefused || h.Reason == reasonChangeRefused || h.Reason == reasonCannotGrow || h.Field == fieldBrokers && h.Reason == reasonHoldReplica && fewer {
 			s.hold(h.Field, h.Reason, "%s", h.Message)
 		}
 	}

@@ -115,6 +115,8 @@ func (s *scope) verdict(err error) verdict {
 		return s.heldVerdict()
 	case s.changedPaused:
 		return verdict{reason: reasonPaused, message: changedWhilePaused}
+	case !s.rolled && !s.cluster.Spec.Paused && !s.stillReady():
+		return verdict{reason: "Rolling", message: "the nodes' templates are still to be compared with the spec"}
 	case s.cluster.Spec.Paused && s.midway():
 		return verdict{reason: reasonPaused, message: "it was paused before all was as the spec says: unset spec.paused"}
 	}
@@ -126,6 +128,11 @@ func (s *scope) heldVerdict() verdict {
 	return verdict{stalled: true, reason: "HeldBack", message: held.Field + ": " + held.Message}
 }
 
+// refusesChanges tells whether the API refuses what the spec asks of nodes that there are.
+func (s *scope) refusesChanges() bool {
+	return slices.ContainsFunc(s.cluster.Status.HeldBack, func(h v1alpha1.HeldBack) bool { return h.Reason == reasonChangeRefused })
+}
+
 // refusesNodes tells whether the API refuses nodes that the spec asks for.
 func (s *scope) refusesNodes() bool {
 	return slices.ContainsFunc(s.nodes, func(n *node) bool { return n.refused && !n.leaving })
@@ -134,7 +141,7 @@ func (s *scope) refusesNodes() bool {
 // waitsForRefused tells whether the voters or the brokers wait, with nothing under way, while nodes are refused: those don't come.
 func (s *scope) waitsForRefused() bool {
 	voters := s.voters.Do == plan.VotersWait && !s.voters.Busy
-	brokers := s.voters.Do == plan.VotersDone && s.brokers.Do == plan.BrokersWait && !s.brokers.Node.Leaving
+	brokers := s.voters.Do == plan.VotersDone && s.brokers.Do == plan.BrokersWait && !s.brokers.Busy
 	return s.refusesNodes() && len(s.cluster.Status.HeldBack) > 0 && (voters || brokers)
 }
 
@@ -166,6 +173,12 @@ func (s *scope) isReady() bool { return s.verdict(nil).ready }
 
 func (s *scope) wasReady() bool {
 	return meta.IsStatusConditionTrue(s.written.Conditions, v1alpha1.ConditionReady)
+}
+
+// stillReady: it was Ready for this very spec.
+func (s *scope) stillReady() bool {
+	c := meta.FindStatusCondition(s.written.Conditions, v1alpha1.ConditionReady)
+	return s.wasReady() && c.ObservedGeneration == s.cluster.Generation
 }
 
 func (s *scope) summary() string {
@@ -430,7 +443,9 @@ func (s *scope) reportServing() {
 }
 
 func (s *scope) reportRolling() {
+	written := meta.FindStatusCondition(s.written.Conditions, v1alpha1.ConditionRolling)
 	switch {
+	case !s.rolled && !s.hibernates() && written != nil: // this pass ended before it compared templates
 	case s.roll.Stopped:
 		s.setCondition(v1alpha1.ConditionRolling, true, "Stopped", "waits for "+s.roll.Why)
 	case s.roll.Do != plan.RollDone && s.roll.Why != "":

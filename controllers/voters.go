@@ -74,6 +74,10 @@ func pendingChange(c *v1alpha1.VoterChange) *plan.VoterChange {
 // acts everything is read and asked again, and the change is recorded: an operator that dies in the middle finds it.
 func (r *Reconciler) changeVoters(ctx context.Context, s *scope) (ctrl.Result, error) {
 	s.voters = plan.Voters(s.snapshot(), s.goal())
+	v := r.views.get(client.ObjectKeyFromObject(s.cluster))
+	if s.voters.Do == v.inVain.Do && s.voters.Voter == v.inVain.Voter && s.now.Before(v.notBefore) {
+		s.voters = plan.VoterStep{Do: plan.VotersWait, Why: v.inVain.Why} // and other steps have their turn
+	}
 	switch s.voters.Do {
 	case plan.VotersDone:
 		return ctrl.Result{}, nil
@@ -131,6 +135,7 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 	} else {
 		err = r.Admin.AddVoter(ctx, []string{leader}, key, []admin.Endpoint{{Listener: controllerListener, Host: s.controllerHost(step.Voter.ID), Port: controllerPort}})
 	}
+	v := r.views.get(client.ObjectKeyFromObject(s.cluster))
 	switch {
 	case err == nil:
 		st.VoterChange = nil
@@ -139,13 +144,15 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 		st.VoterChange = nil
 		r.event(s, nil, corev1.EventTypeWarning, "VoterChangeRefused", string(change.Change), "%v", err)
 		s.voters = plan.VoterStep{Do: plan.VotersWait, Why: err.Error()}
-		return ctrl.Result{RequeueAfter: careful}, nil
+		v.inVain, v.notBefore = plan.VoterStep{Do: step.Do, Voter: step.Voter, Why: err.Error()}, r.Now().Add(careful)
+		return ctrl.Result{}, nil
 	default: // it may still be made: the quorum tells, or the time since now
 		if st.VoterChange != nil {
 			st.VoterChange.Since = metav1.NewTime(r.Now()) // this pass, and the wait for the answer, may have taken long
 		}
 		r.event(s, nil, corev1.EventTypeWarning, "VoterChangeUnclear", string(change.Change), "%v", err)
 		s.voters = plan.VoterStep{Do: plan.VotersWait, Busy: true, Why: err.Error()}
+		v.inVain, v.notBefore = plan.VoterStep{Do: step.Do, Voter: step.Voter, Why: err.Error()}, r.Now().Add(plan.UnclearFor+careful)
 	}
 	return ctrl.Result{RequeueAfter: soon}, nil
 }

@@ -322,4 +322,7 @@ type BatchPod struct {
 	PodUID types.UID `json:"podUID"`
 	// TemplateHash is what the node is to run.
 	TemplateHash string `json:"templateHash"`
+	// Back: its successor was Ready. What befalls the node from then on is no restart.
+	// +optional
+	Back bool `json:"back,omitempty"`
 }

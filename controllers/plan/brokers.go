@@ -21,6 +21,7 @@ type BrokerStep struct {
 	Do   BrokerAction
 	Node Node
 	Lost bool   // it is about a lost broker
+	Busy bool   // of BrokersWait: a broker is on its way out, and nothing else is done meanwhile
 	Why  string // the reason; of BrokersHeld and BrokersWait: what is in the way
 }
 
@@ -53,13 +54,16 @@ func Shrink(s Snapshot, goal BrokerGoal) BrokerStep {
 	if i >= 0 {
 		n = brokers[i]
 	}
+	wait := func(why string) BrokerStep { // one that never stops, as its machine is gone, holds nobody up
+		return BrokerStep{Do: BrokersWait, Node: n, Busy: n.Leaving && !n.stuck(s.Now), Why: why}
+	}
 	switch {
 	case i >= 0 && len(brokers) <= goal.Brokers:
 		return BrokerStep{Do: BrokersReturn, Node: n, Why: fmt.Sprintf("spec.brokers.replicas is %d", goal.Brokers)}
 	case s.Quorum == nil || s.Quorum.Leader < 0:
-		return BrokerStep{Do: BrokersWait, Node: n, Why: "the quorum to have a leader"}
+		return wait("the quorum to have a leader")
 	case s.Partitions == nil:
-		return BrokerStep{Do: BrokersWait, Node: n, Why: "a broker that keeps up with the quorum to answer for the topics"}
+		return wait("a broker that keeps up with the quorum to answer for the topics")
 	}
 	holds := s.Partitions.Holds(n.ID)
 	switch {
@@ -70,9 +74,9 @@ func Shrink(s Snapshot, goal BrokerGoal) BrokerStep {
 	case i < 0:
 		return BrokerStep{Do: BrokersStop, Node: n, Why: fmt.Sprintf("spec.brokers.replicas is %d", goal.Brokers)}
 	case (n.Pod != nil || !n.Stopped) && planted.Bug != planted.RunningLeaves:
-		return BrokerStep{Do: BrokersWait, Node: n, Why: n.Name + " to stop"}
+		return wait(n.Name + " to stop" + n.trouble())
 	case slices.Contains(s.Partitions.Unfenced, n.ID):
-		return BrokerStep{Do: BrokersWait, Node: n, Why: fmt.Sprintf("the quorum to fence broker %d", n.ID)}
+		return wait(fmt.Sprintf("the quorum to fence broker %d", n.ID))
 	}
 	return BrokerStep{Do: BrokersLeave, Node: n, Why: fmt.Sprintf("spec.brokers.replicas is %d", goal.Brokers)}
 }

@@ -225,3 +225,77 @@ func TestARollDoesntWaitForANodeThatCantBeMade(t *testing.T) {
 		require.Equal(t, RollDone, Roll(s).Do)
 	}
 }
+
+// TestARollEndsWithItsLastNode: until that is back it is under way, and no clock runs for it; one that came back and fell again is lost.
+func TestARollEndsWithItsLastNode(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	up := Node{ID: 1001, Name: "demo-broker-1001", Broker: true, Has: "b", Want: "b", Pod: &Pod{UID: "u1", Hash: "b", Ready: true}}
+	started := Pod{UID: "new", Hash: "b", Created: now.Add(-5 * time.Second)}
+	gone := Pod{UID: "new", Hash: "b", Terminating: true, StopBy: now.Add(-2 * time.Minute)}
+	for _, tc := range []struct {
+		name string
+		last *Pod
+		set  func(*Snapshot)
+		do   RollAction
+		lost bool
+	}{
+		{"its pod is gone", nil, func(s *Snapshot) { s.Restarting = 1000 }, RollWait, false},
+		{"it starts", &started, func(s *Snapshot) { s.Restarting = 1000 }, RollWait, false},
+		{"it starts, one of a batch", &started, func(s *Snapshot) { s.Batch = []BatchPod{{Node: 1000, UID: "old", Hash: "b"}} }, RollWait, false},
+		{"of a batch, it was back", &started, func(s *Snapshot) { s.Batch = []BatchPod{{Node: 1000, UID: "old", Hash: "b", Back: true}} }, RollDone, true},
+		{"its machine is gone", &gone, func(s *Snapshot) { s.Restarting = 1000 }, RollDone, true},
+		{"nobody took it down", &started, func(*Snapshot) {}, RollDone, true},
+		{"it is back", up.Pod, func(s *Snapshot) { s.Restarting = 1000 }, RollDone, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			last := Node{ID: 1000, Name: "demo-broker-1000", Broker: true, Has: "b", Want: "b", Pod: tc.last}
+			s := Snapshot{Now: now, LastAnswer: now, Formed: true, Restarting: -1, Quorum: &Quorum{}, Partitions: &Partitions{}, Nodes: []Node{last, up}}
+			tc.set(&s)
+			require.Equal(t, tc.do, Roll(s).Do, Roll(s).Why)
+			require.Equal(t, tc.lost, len(ClockBrokers(s, BrokerGoal{Brokers: 2, ReplaceAfter: 10 * time.Second})) == 1)
+		})
+	}
+}
+
+// TestATemplateIsSeenToRunBeforeOthersGetIt: without a leader nobody can be Ready, so the first of them shows no more than that it stays up.
+func TestATemplateIsSeenToRunBeforeOthersGetIt(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	for _, tc := range []struct {
+		name  string
+		first *Pod // of the new template
+		other Pod
+		do    RollAction
+	}{
+		{"it is gone", nil, Pod{}, RollWait},
+		{"it terminates", &Pod{Hash: "b", Terminating: true}, Pod{}, RollWait},
+		{"it starts", &Pod{Hash: "b", Created: now.Add(-19 * time.Second)}, Pod{}, RollWait},
+		{"it runs", &Pod{Hash: "b", Created: now.Add(-20 * time.Second)}, Pod{}, RollDelete},
+		{"it starts, and others don't run at all", &Pod{Hash: "b", Created: now}, Pod{Broken: "CrashLoopBackOff"}, RollDelete},
+		{"it is broken", &Pod{Hash: "b", Created: now.Add(-time.Minute), Broken: "ImagePullBackOff"}, Pod{Broken: "CrashLoopBackOff"}, RollWait},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.other.Hash, tc.other.Created = "a", now.Add(-time.Hour)
+			s := Snapshot{Now: now, Formed: true, Restarting: -1, Quorum: &Quorum{Leader: -1}, Nodes: []Node{
+				{ID: 0, Name: "c0", Controller: true, Has: "b", Want: "b", Pod: tc.first}, {ID: 1, Name: "c1", Controller: true, Has: "a", Want: "b", Pod: &tc.other},
+			}}
+			require.Equal(t, tc.do, Roll(s).Do, Roll(s).Why)
+		})
+	}
+}
+
+// TestABrokerThatNeverStopsHoldsNobodyUp: its machine is gone, and a roll may be what the rest needs.
+func TestABrokerThatNeverStopsHoldsNobodyUp(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	stays := Node{ID: 1000, Name: "demo-broker-1000", Broker: true, Has: "a", Want: "b", Pod: &Pod{Hash: "a", Ready: true}}
+	for _, tc := range []struct {
+		over time.Duration
+		busy bool
+	}{{0, true}, {time.Minute, true}, {61 * time.Second, false}} {
+		leaves := Node{ID: 1001, Name: "demo-broker-1001", Broker: true, Leaving: true, Stopped: true, Pod: &Pod{Terminating: true, StopBy: now.Add(-tc.over)}}
+		s := Snapshot{Now: now, Formed: true, Restarting: -1, Quorum: &Quorum{}, Partitions: &Partitions{}, Nodes: []Node{stays, leaves}}
+		step := Shrink(s, BrokerGoal{Brokers: 1})
+		require.Equal(t, BrokersWait, step.Do)
+		require.Equal(t, tc.busy, step.Busy, tc.over)
+		require.Equal(t, RollEvict, Roll(s).Do)
+	}
+}

@@ -51,7 +51,7 @@ const (
 //
 //  1. A node that has the new template and isn't Ready stops the roll, so that what doesn't come back isn't repeated.
 //     It goes on past one that runs, but only to nodes that have nothing to lose: see hopeless. Else a cluster in which
-//     every node is broken could never be mended, as one alone can't be Ready.
+//     every node is broken could never be mended, as one alone can't be Ready. Where containers run it first sees that one stay up.
 //  2. A stale node that isn't Ready goes first: it is down already, and a mended spec may be what it waits for.
 //  3. Then observers, voters and the active controller last; then brokers. Each only if the quorum keeps a majority
 //     that keeps up, and no partition falls under min.insync.replicas.
@@ -66,12 +66,12 @@ func Roll(s Snapshot) RollStep {
 		}
 	}
 	if len(stale) == 0 {
-		return RollStep{Do: RollDone}
+		return s.lastOnes()
 	}
 	slices.SortStableFunc(stale, func(a, b Node) int { return s.rank(a) - s.rank(b) })
 	if n, ok := s.returning(); ok && planted.Bug != planted.RollGoesOn {
 		for _, m := range stale {
-			if (n.Pod == nil || n.Pod.Broken == "" || planted.Bug == planted.BadTemplateSpreads) && s.hopeless(m) {
+			if (n.Pod == nil || n.Pod.Broken == "" || planted.Bug == planted.BadTemplateSpreads) && s.hopeless(m) && (m.Pod.Broken != "" || n.runs(s.Now)) {
 				return RollStep{Do: RollDelete, Node: m}
 			}
 		}
@@ -107,6 +107,16 @@ func Roll(s Snapshot) RollStep {
 		return RollStep{Do: RollBatch, Node: n, Batch: batch}
 	}
 	return RollStep{Do: RollEvict, Node: n}
+}
+
+// lastOnes is the end of a roll: those that it took down last are still to come back.
+func (s Snapshot) lastOnes() RollStep {
+	for _, n := range s.Nodes {
+		if !n.Up() && !n.Refused && s.restarts(n.ID) {
+			return RollStep{Do: RollWait, Node: n, Why: n.Name + s.others(n) + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
+		}
+	}
+	return RollStep{Do: RollDone}
 }
 
 // returning finds a node whose template is the wanted one and that isn't Ready; one whose old pod still runs isn't it.
@@ -145,6 +155,11 @@ func (s Snapshot) unreached(than Node) (Node, bool) {
 func (n Node) comesBack() bool {
 	oldRuns := n.Pod != nil && n.Pod.stale(n.Want) && !n.Pod.Terminating
 	return n.Has == n.Want && !n.Up() && !oldRuns && !n.Refused
+}
+
+// runs tells whether a pod has stayed up, if not Ready, for long enough to show that its template is no worse than another.
+func (n Node) runs(now time.Time) bool {
+	return n.Pod != nil && !n.Pod.Terminating && n.Pod.Broken == "" && now.Sub(n.Pod.Created) >= Settling
 }
 
 // others counts who comes back beside a node: " and 3 more".
@@ -215,7 +230,7 @@ func (n Node) stuck(now time.Time) bool {
 
 // restarts tells whether a roll has taken a node down and it may come back by itself: no clock runs for it.
 func (s Snapshot) restarts(id int32) bool {
-	taken := s.Restarting == id || slices.ContainsFunc(s.Batch, func(b BatchPod) bool { return b.Node == id })
+	taken := s.Restarting == id || slices.ContainsFunc(s.Batch, func(b BatchPod) bool { return b.Node == id && !b.Back })
 	return taken && !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.ID == id && n.stuck(s.Now) })
 }
 

@@ -189,7 +189,7 @@ func (s Snapshot) missWithout(id int32) string {
 	}
 	left := 0
 	for _, v := range q.Voters {
-		if v.ID != id && q.KeepsUp(v) {
+		if v.ID != id && q.KeepsUp(v) && !s.leaves(v.ID) {
 			left++
 		}
 	}
@@ -197,6 +197,11 @@ func (s Snapshot) missWithout(id int32) string {
 		return fmt.Sprintf("without it %d of %d voters keep up, a majority is %d", left, len(q.Voters), majority)
 	}
 	return ""
+}
+
+// leaves tells whether a node has no pod, or one that terminates: its last fetch says nothing of the next.
+func (s Snapshot) leaves(id int32) bool {
+	return slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.ID == id && (n.Pod == nil || n.Pod.Terminating) })
 }
 
 // shortWithout says why the topics can't spare a broker now; "" when they can.

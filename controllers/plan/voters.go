@@ -52,8 +52,8 @@ const (
 )
 
 const (
-	// unclearFor is how long a change that wasn't acknowledged may still appear: longer than a leader waits for it.
-	unclearFor = 10 * time.Second
+	// UnclearFor is how long a change that wasn't acknowledged may still appear: longer than a leader waits for it.
+	UnclearFor = 10 * time.Second
 	// Unwatched is how long the leader's word may be missing before the clocks of gone voters begin anew: an operator
 	// that slept, or a quorum without a leader, has seen nobody gone.
 	Unwatched = 30 * time.Second
@@ -78,7 +78,7 @@ func Voters(s Snapshot, goal VoterGoal) VoterStep {
 		return VoterStep{}
 	case q == nil || q.Leader < 0:
 		return wait(false, "the quorum to have a leader") // a roll may mend that
-	case s.Pending != nil && !s.Pending.seen(q) && s.Now.Sub(s.Pending.Since) < unclearFor && planted.Bug != planted.ChangesOverlap:
+	case s.Pending != nil && !s.Pending.seen(q) && s.Now.Sub(s.Pending.Since) < UnclearFor && planted.Bug != planted.ChangesOverlap:
 		return wait(true, "%s, which may still be made", *s.Pending)
 	}
 	b := s.ballot(goal)
@@ -375,7 +375,7 @@ func (s Snapshot) Open() *VoterChange {
 	if c == nil || q == nil || q.Leader < 0 {
 		return c
 	}
-	if c.seen(q) && q.Settled || !c.seen(q) && (s.Now.Sub(c.Since) >= unclearFor || planted.Bug == planted.AnswerForgotten) {
+	if c.seen(q) && q.Settled || !c.seen(q) && (s.Now.Sub(c.Since) >= UnclearFor || planted.Bug == planted.AnswerForgotten) {
 		return nil
 	}
 	return c

@@ -145,7 +145,7 @@ func TestTheNextChangeOfTheVoters(t *testing.T) {
 		{"nothing is committed at all", with(council("0* 1 2 | 3 4"), func(s *Snapshot) { s.Quorum.Moves = false }), 5, 5, "wait", "to commit"},
 		{"an unclear change isn't tried again", pending(council("0* 1 2 | 3 4"), false, Voter{3, "d3"}, 2*time.Second), 5, 5, "wait", "add voter 3, which may still be made"},
 		{"an unclear change that is seen", pending(council("0* 1 2 3 | 4"), false, Voter{3, "d3"}, 2*time.Second), 5, 5, "add d4", ""},
-		{"an unclear change that can't come any more", pending(council("0* 1 2 | 3 4"), false, Voter{3, "d3"}, unclearFor), 5, 5, "add d3", ""},
+		{"an unclear change that can't come any more", pending(council("0* 1 2 | 3 4"), false, Voter{3, "d3"}, UnclearFor), 5, 5, "add d3", ""},
 		{"an unclear removal that is seen", pending(council("0* 1 2 3 |"), true, Voter{4, "d4"}, time.Second), 4, 3, "remove d3", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -275,5 +275,15 @@ func TestANodeThatARollTookDownAndThatDiesIsGone(t *testing.T) {
 		require.Equal(t, RollWait, step.Do)
 		require.Equal(t, tc.gone, step.Stopped, tc.over)
 		n.Has, n.Want = "", ""
+	}
+}
+
+// TestAVoterWithoutAPodSparesNobody: its last fetch was a moment ago, and a drain would come between.
+func TestAVoterWithoutAPodSparesNobody(t *testing.T) {
+	s := council("0* 1 2")
+	require.Empty(t, s.CantSpare(s.Nodes[2]))
+	for _, pod := range []*Pod{nil, {Ready: true, Terminating: true}} {
+		s.Nodes[1].Pod = pod
+		require.Contains(t, s.CantSpare(s.Nodes[2]), "without it 1 of 3 voters keep up")
 	}
 }

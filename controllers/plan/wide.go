@@ -27,6 +27,7 @@ type BatchPod struct {
 	Node int32
 	UID  types.UID
 	Hash string // of the template it is to come back with
+	Back bool   // its successor was Ready: what befalls it from then on is no restart
 }
 
 // together picks who restarts with a broker: brokers of its zone whose absence, all at once, leaves every partition its

@@ -19,11 +19,7 @@ import (
 // fill lets the namespace have no more claims than it has, by a quota.
 func (w *world) fill() *corev1.ResourceQuota {
 	w.t.Helper()
-	has := corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: *resource.NewQuantity(int64(len(w.claims())), resource.DecimalSI)}
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "full", Namespace: w.ns}, Spec: corev1.ResourceQuotaSpec{Hard: has}}
-	require.NoError(w.t, kube.Create(w.t.Context(), quota))
-	quota.Status = corev1.ResourceQuotaStatus{Hard: has, Used: has} // no controller counts here
-	require.NoError(w.t, kube.Status().Update(w.t.Context(), quota))
+	quota := w.bound(corev1.ResourcePersistentVolumeClaims, len(w.claims()))
 	w.until("the API goes by it", func() bool {
 		tried := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "tried", Namespace: w.ns}, Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
@@ -31,6 +27,17 @@ func (w *world) fill() *corev1.ResourceQuota {
 		}}
 		return apierrors.IsForbidden(kube.Create(w.t.Context(), tried, client.DryRunAll))
 	})
+	return quota
+}
+
+// bound lets the namespace have no more of something than it has.
+func (w *world) bound(what corev1.ResourceName, n int) *corev1.ResourceQuota {
+	w.t.Helper()
+	has := corev1.ResourceList{what: *resource.NewQuantity(int64(n), resource.DecimalSI)}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "full", Namespace: w.ns}, Spec: corev1.ResourceQuotaSpec{Hard: has}}
+	require.NoError(w.t, kube.Create(w.t.Context(), quota))
+	quota.Status = corev1.ResourceQuotaStatus{Hard: has, Used: has} // no controller counts here
+	require.NoError(w.t, kube.Status().Update(w.t.Context(), quota))
 	return quota
 }
 
@@ -112,4 +119,38 @@ func TestNodesThatTheAPIRefusesHoldUpNothingElse(t *testing.T) {
 	c = w.await("demo", "Ready with all", is("Ready", "True"))
 	require.Empty(t, c.Status.HeldBack)
 	require.Len(t, c.Status.Quorum.Voters, 5)
+}
+
+// TestWhatTheAPIRefusesOfARunningNodeHoldsUpNothingElse: a setting for which no ConfigMap can be made is held back, nobody is restarted for
+// it, a lost disk is replaced meanwhile, and it is carried out when there is room.
+func TestWhatTheAPIRefusesOfARunningNodeHoldsUpNothingElse(t *testing.T) {
+	w := newWorld(t)
+	w.apply(base)
+	w.await("demo", "Ready", is("Ready", "True"))
+	var maps corev1.ConfigMapList
+	w.read(func(ctx context.Context) error { return kube.List(ctx, &maps, client.InNamespace(w.ns)) })
+	quota := w.bound("count/configmaps", len(maps.Items))
+	w.until("the API goes by it", func() bool {
+		tried := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "tried", Namespace: w.ns}}
+		return apierrors.IsForbidden(kube.Create(t.Context(), tried, client.DryRunAll))
+	})
+	w.takeStarted()
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Config = v1alpha1.NodeConfig{"num.partitions": "7"} })
+	c := w.await("demo", "held back", func(c *v1alpha1.KRaftCluster) bool { return is("Stalled", "True")(c) && len(c.Status.HeldBack) == 2 })
+	for i, field := range []string{"spec.controllers", "spec.brokers"} {
+		require.Equal(t, field, c.Status.HeldBack[i].Field)
+		require.Equal(t, "ChangeRefused", c.Status.HeldBack[i].Reason)
+		require.Contains(t, c.Status.HeldBack[i].Message, "stays as it is: ")
+		require.Contains(t, c.Status.HeldBack[i].Message, "exceeded quota")
+	}
+	require.True(t, is("Available", "True")(c))
+	w.awaitEvent("ChangeRefused", "exceeded quota")
+	w.loseDisk(2)
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Rolling.MaxUnavailable.IntVal = 2 }) // look now
+	w.until("the lost disk is replaced", func() bool { return len(w.whatChanged()) == 2 })
+	require.Empty(t, w.takeStarted())
+	require.NoError(t, kube.Delete(t.Context(), quota))
+	c = w.await("demo", "Ready with the setting", func(c *v1alpha1.KRaftCluster) bool { return is("Ready", "True")(c) && len(c.Status.HeldBack) == 0 })
+	require.Len(t, w.takeStarted(), 6)
+	require.Equal(t, c.Generation, c.Status.AcceptedGeneration)
 }

@@ -313,3 +313,24 @@ func TestCombinedNodesStayWhileTheyMayHoldReplicas(t *testing.T) {
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Controllers.Replicas = 3 })
 	w.await("demo", "Ready again", voters(0, 1, 2))
 }
+
+// TestAVoterThatIsRefusedHoldsUpNoRoll: what is rolled may be what it is refused for.
+func TestAVoterThatIsRefusedHoldsUpNoRoll(t *testing.T) {
+	w := newWorld(t)
+	w.apply(base)
+	w.await("demo", "Ready", is("Ready", "True"))
+	w.destine(slices.Repeat([]fate{refused}, 1000)...)
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Controllers.Replicas = 5 })
+	w.awaitEvent("VoterChangeRefused", "no luck")
+	w.takeStarted()
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) {
+		c.Spec.Brokers.Template.Annotations = map[string]string{"example.com/restart": "1"}
+	})
+	c := w.await("demo", "rolled", func(c *v1alpha1.KRaftCluster) bool {
+		return c.Status.AcceptedGeneration == c.Generation && c.Status.Pools[1].Updated == 3 && c.Status.Pools[1].Ready == 3
+	})
+	require.Len(t, w.takeStarted(), 3)
+	require.Equal(t, "ChangingVoters", condition(c, "Ready").Reason)
+	w.destine()
+	w.await("demo", "5 voters", voters(0, 1, 2, 3, 4))
+}
