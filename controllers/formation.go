@@ -81,13 +81,11 @@ func (s *scope) takeIdentity(id plan.Identity) {
 	st.ClusterID, st.Formed, st.InitialVoters = id.ClusterID, id.Formed, nil
 	for _, v := range id.Voters {
 		st.InitialVoters = append(st.InitialVoters, v1alpha1.InitialVoter{ID: v.ID, DirectoryID: v.DirectoryID})
-	}
-	st.Defaults = defaultsFor(brokerCount(&s.spec))
-	for _, v := range id.Voters {
-		if !id.Formed { // the quorum forms with all of them, also where the claim of one was never made
-			s.pool(poolControllers).NodeIDs = insert(s.pool(poolControllers).NodeIDs, v.ID)
+		if p := s.pool(poolControllers); !id.Formed { // it forms with all of them, also where the claim of one was never made
+			p.NodeIDs = insert(p.NodeIDs, v.ID)
 		}
 	}
+	st.Defaults = defaultsFor(brokerCount(&s.spec))
 	for _, c := range s.planClaims() { // their nodes are the cluster's
 		pool := s.pool(poolControllers)
 		if c.NodeID >= firstBroker {

@@ -78,7 +78,7 @@ func Roll(s Snapshot) RollStep {
 		if rest := s.rest(stale); len(rest) > 0 {
 			return RollStep{Do: RollBatch, Node: rest[0], Batch: rest}
 		}
-		return RollStep{Do: RollWait, Node: n, Why: n.Name + s.others(n) + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
+		return s.awaits(n)
 	}
 	n := stale[0]
 	switch {
@@ -109,11 +109,16 @@ func Roll(s Snapshot) RollStep {
 	return RollStep{Do: RollEvict, Node: n}
 }
 
+// awaits is the step while a node that was taken down isn't back.
+func (s Snapshot) awaits(n Node) RollStep {
+	return RollStep{Do: RollWait, Node: n, Why: n.Name + s.others(n) + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
+}
+
 // lastOnes is the end of a roll: those that it took down last are still to come back.
 func (s Snapshot) lastOnes() RollStep {
 	for _, n := range s.Nodes {
 		if !n.Up() && !n.Refused && s.restarts(n.ID) {
-			return RollStep{Do: RollWait, Node: n, Why: n.Name + s.others(n) + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
+			return s.awaits(n)
 		}
 	}
 	return RollStep{Do: RollDone}

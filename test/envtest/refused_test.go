@@ -20,14 +20,19 @@ import (
 func (w *world) fill() *corev1.ResourceQuota {
 	w.t.Helper()
 	quota := w.bound(corev1.ResourcePersistentVolumeClaims, len(w.claims()))
-	w.until("the API goes by it", func() bool {
-		tried := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "tried", Namespace: w.ns}, Spec: corev1.PersistentVolumeClaimSpec{
-			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
-		}}
-		return apierrors.IsForbidden(kube.Create(w.t.Context(), tried, client.DryRunAll))
-	})
+	w.untilRefused(&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "tried", Namespace: w.ns}, Spec: corev1.PersistentVolumeClaimSpec{
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+	}})
 	return quota
+}
+
+// untilRefused waits until the API goes by a quota that has no room for tried.
+func (w *world) untilRefused(tried client.Object) {
+	w.t.Helper()
+	w.until("the API goes by it", func() bool {
+		return apierrors.IsForbidden(kube.Create(w.t.Context(), tried.DeepCopyObject().(client.Object), client.DryRunAll))
+	})
 }
 
 // bound lets the namespace have no more of something than it has.
@@ -130,10 +135,7 @@ func TestWhatTheAPIRefusesOfARunningNodeHoldsUpNothingElse(t *testing.T) {
 	var maps corev1.ConfigMapList
 	w.read(func(ctx context.Context) error { return kube.List(ctx, &maps, client.InNamespace(w.ns)) })
 	quota := w.bound("count/configmaps", len(maps.Items))
-	w.until("the API goes by it", func() bool {
-		tried := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "tried", Namespace: w.ns}}
-		return apierrors.IsForbidden(kube.Create(t.Context(), tried, client.DryRunAll))
-	})
+	w.untilRefused(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "tried", Namespace: w.ns}})
 	w.takeStarted()
 	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Config = v1alpha1.NodeConfig{"num.partitions": "7"} })
 	c := w.await("demo", "held back", func(c *v1alpha1.KRaftCluster) bool { return is("Stalled", "True")(c) && len(c.Status.HeldBack) == 2 })
