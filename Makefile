@@ -96,7 +96,7 @@ e2e-full: $(HELM) ## A cluster's long life on a real Kubernetes, under load, wit
 	E2E_FULL=1 E2E_CLUSTER=kraft-full hack/e2e.sh
 
 .PHONY: e2e-keda
-e2e-keda: ## KEDA, built from its sources, scales brokers by a group's backlog; the first time needs a quarter of an hour
+e2e-keda: ## KEDA, built from its sources, scales brokers by a group's backlog; 7 minutes the first time
 	E2E_KEDA=1 E2E_CLUSTER=kraft-keda hack/e2e.sh
 
 .PHONY: interop
