@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -74,6 +75,18 @@ func operator(t testing.TB) pod {
 		"-o", "jsonpath={.items[0].metadata.name} {.items[0].metadata.uid} {.items[0].spec.nodeName}"))
 	require.Len(t, s, 3, "no operator runs")
 	return pod{Name: s[0], UID: s[1], Node: s[2]}
+}
+
+// operatorLeads tells whether a pod of the operator that is there holds the lease.
+func operatorLeads(t testing.TB) bool {
+	t.Helper()
+	out, err := run(t, "", env(t, "KUBECTL"), "-n", operatorNamespace, "get", "lease", "kraft-operator.kraft.dev", "-o", "jsonpath={.spec.holderIdentity}")
+	if err != nil {
+		return false // the first operator hasn't made it yet
+	}
+	holder, _, _ := strings.Cut(out, "_")
+	names := kubectl(t, "-n", operatorNamespace, "get", "pods", "-l", "app.kubernetes.io/name=kraft-operator", "-o", "jsonpath={.items[*].metadata.name}")
+	return slices.Contains(strings.Fields(names), holder)
 }
 
 // crashOperator kills the operator the hard way. Its pod goes too, or the kubelet would wait ever longer before it starts the

@@ -94,9 +94,11 @@ func play(t *testing.T, what string, do func(*testing.T, *background)) {
 	})
 }
 
-// settled waits until the cluster is as its spec says, with every pod Ready.
+// settled waits until the cluster is as its spec says, with every pod Ready, and an operator there to say so: what a dead one has
+// left in status may be of the past, and its successor waits for its lease.
 func settled(t testing.TB) {
 	t.Helper()
+	eventually(t, "an operator that leads", time.Minute, func() bool { return operatorLeads(t) })
 	eventually(t, "as specified", 3*time.Minute, func() bool {
 		want := 0
 		for _, n := range strings.Fields(field(t, "{.spec.controllers.replicas} {.spec.brokers.replicas}")) {
