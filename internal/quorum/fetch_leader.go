@@ -220,3 +220,10 @@ func (q *Quorum) expireParked() {
 func (q *Quorum) failParked() {
 	q.wake(func(*fetchInProgress) bool { return true })
 }
+
+// releaseFetch answers what a replica has parked here, now that it asks for votes. It has forgotten that fetch, and its answer would hold up
+// the vote's: answers leave a connection in the order of their requests. A successor would be without the vote of the leader that has just
+// made way for it, for as long as a fetch may wait.
+func (q *Quorum) releaseFetch(of NodeID) {
+	q.wake(func(f *fetchInProgress) bool { return f.fetch.Replica.ID == of })
+}

@@ -17,6 +17,7 @@ func (q *Quorum) handleVote(r Request, m *VoteRequest) {
 		answer(NoError, err, false)
 		return
 	}
+	q.releaseFetch(m.Candidate.ID)
 	if m.Epoch > q.election.Epoch {
 		q.becomeUnattached(m.Epoch) // by a pre-vote as well
 	}
