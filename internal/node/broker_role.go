@@ -64,7 +64,7 @@ func newBrokerRole(n *Node) (*brokerRole, error) {
 		FS: n.fs, LogDir: dir, DirectoryID: directory, Loader: r.loader, Finder: controllerFinder{n.raft},
 		Controllers: func() []string { return slices.Sorted(maps.Values(n.voterAddresses())) },
 		NewClient: func(purpose string) *rpc.Client {
-			return n.newClient(fmt.Sprintf("broker-%d-%s", n.cfg.NodeID(), purpose))
+			return n.newClient(fmt.Sprintf("broker-%d-%s", n.cfg.NodeID(), purpose), 0)
 		},
 		Groups:     newGroups(n.cfg, n.opt.Logger),
 		Authorizer: auth.AllowAll{}, KRaftVersion: n.raft.KRaftVersion,

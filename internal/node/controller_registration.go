@@ -37,7 +37,7 @@ func (n *Node) controllerRegistration() (*kmsg.ControllerRegistrationRequest, er
 // sendToActiveController sends one request over a connection of its own: on the quorum's it would hold up the very fetches
 // that commit what it asks for.
 func (n *Node) sendToActiveController(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
-	client := n.newClient(fmt.Sprintf("controller-%d", n.cfg.NodeID()))
+	client := n.newClient(fmt.Sprintf("controller-%d", n.cfg.NodeID()), 0)
 	defer client.Close()
 	return channel.New(client, controllerFinder{n.raft}, n.opt.Logger).Do(ctx, req)
 }

@@ -156,7 +156,7 @@ func (n *Node) build() (err error) {
 	if err != nil {
 		return err
 	}
-	n.raftClient = n.newClient(fmt.Sprintf("raft-client-%d", n.cfg.NodeID()))
+	n.raftClient = n.newClient(fmt.Sprintf("raft-client-%d", n.cfg.NodeID()), voteWithin)
 	n.raft, err = raft.New(raft.Config{
 		Quorum: q, Disk: n.disk, Network: n.raftClient,
 		Retention: raft.Retention{MaxBytes: n.cfg.Int64(config.MetadataMaxRetentionBytes), MaxMs: n.cfg.Int64(config.MetadataMaxRetentionMs)},
@@ -275,8 +275,16 @@ func boundedConnections(n int64) int {
 	return int(n)
 }
 
-func (n *Node) newClient(id string) *rpc.Client {
-	return rpc.New(rpc.Config{ClientID: id, SoftwareName: "kraftd", SoftwareVersion: softwareVersion(n.opt.Version), Dial: n.opt.Dial, Logger: n.opt.Logger.With("component", "rpc")})
+// voteWithin is how long who was refused a moment ago is left alone by the quorum's client: a voter that has just come back may be the one
+// whose vote is needed.
+const voteWithin = 100 * time.Millisecond
+
+// newClient makes a client that leaves who refuses alone for backoffMax at most; 0: as rpc does.
+func (n *Node) newClient(id string, backoffMax time.Duration) *rpc.Client {
+	return rpc.New(rpc.Config{
+		ClientID: id, SoftwareName: "kraftd", SoftwareVersion: softwareVersion(n.opt.Version), BackoffMax: backoffMax,
+		Dial: n.opt.Dial, Logger: n.opt.Logger.With("component", "rpc"),
+	})
 }
 
 // run starts everything in order, waits, and stops it in order.

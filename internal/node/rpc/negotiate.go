@@ -19,7 +19,7 @@ type versionRange struct{ lo, hi int16 }
 
 // open dials and negotiates; both within ctx.
 func (c *Client) open(ctx context.Context, addr string) (*conn, error) {
-	nc, err := c.cfg.Dial(ctx, "tcp", addr)
+	nc, err := c.connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

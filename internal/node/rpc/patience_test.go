@@ -44,7 +44,7 @@ func TestPatience(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dials := 0
-				c := New(Config{BackoffMin: 50 * time.Millisecond, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				c := New(Config{BackoffMin: 50 * time.Millisecond, DialAgain: time.Minute, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					dials++
 					return tc.dial(ctx, network, addr)
 				}})

@@ -20,6 +20,7 @@ type Config struct {
 	SoftwareName    string        // "kraftd", sent in ApiVersions (KIP-511)
 	SoftwareVersion string        // "0"
 	ConnectTimeout  time.Duration // socket.connection.setup.timeout: 2 s, and bounded by the call's context
+	DialAgain       time.Duration // another attempt joins one that has no answer: 100 ms
 	RequestTimeout  time.Duration // when the call's context has no deadline: 30 s
 	BackoffMin      time.Duration // reconnect.backoff: 50 ms
 	BackoffMax      time.Duration // 500 ms
@@ -37,6 +38,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.SoftwareName, "kraftd")
 	setDefault(&c.SoftwareVersion, "0")
 	setDefault(&c.ConnectTimeout, 2*time.Second)
+	setDefault(&c.DialAgain, 100*time.Millisecond)
 	setDefault(&c.RequestTimeout, 30*time.Second)
 	setDefault(&c.BackoffMin, 50*time.Millisecond)
 	setDefault(&c.BackoffMax, 500*time.Millisecond)
