@@ -64,7 +64,7 @@ func newScenario(rng *rand.Rand) scenario {
 	}
 	s.snapshot = pick(0, 50*time.Millisecond, 300*time.Millisecond, 2*time.Second)
 	s.clean = rate(0.1, 0.5, 1)
-	s.chunk = []int32{100, 200, 1001, 1 << 20}[rng.IntN(4)]
+	s.chunk = []int32{75, 200, 1001, 1 << 20}[rng.IntN(4)]
 	s.formationSafe = s.kraftVersion > 0 && rng.IntN(2) == 0
 	if s.formationSafe {
 		s.wipes = (s.voters - 1) / 2
