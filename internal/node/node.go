@@ -156,7 +156,7 @@ func (n *Node) build() (err error) {
 	if err != nil {
 		return err
 	}
-	n.raftClient = n.newClient(fmt.Sprintf("raft-client-%d", n.cfg.NodeID()), voteWithin)
+	n.raftClient = n.newClient(fmt.Sprintf("raft-client-%d", n.cfg.NodeID()), quorumBackoffMax)
 	n.raft, err = raft.New(raft.Config{
 		Quorum: q, Disk: n.disk, Network: n.raftClient,
 		Retention: raft.Retention{MaxBytes: n.cfg.Int64(config.MetadataMaxRetentionBytes), MaxMs: n.cfg.Int64(config.MetadataMaxRetentionMs)},
@@ -275,9 +275,9 @@ func boundedConnections(n int64) int {
 	return int(n)
 }
 
-// voteWithin is how long who was refused a moment ago is left alone by the quorum's client: a voter that has just come back may be the one
-// whose vote is needed.
-const voteWithin = 100 * time.Millisecond
+// quorumBackoffMax is how long the quorum's client leaves alone who refused it, at most: a voter that has just come back may be the one whose
+// vote is needed.
+const quorumBackoffMax = 100 * time.Millisecond
 
 // newClient makes a client that leaves who refuses alone for backoffMax at most; 0: as rpc does.
 func (n *Node) newClient(id string, backoffMax time.Duration) *rpc.Client {

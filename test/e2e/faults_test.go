@@ -71,7 +71,7 @@ func cutPod(t testing.TB, p pod) (heal func()) {
 // operator is the pod of the operator that is to lead next, or does.
 func operator(t testing.TB) pod {
 	t.Helper()
-	s := strings.Fields(kubectl(t, "-n", operatorNamespace, "get", "pods", "-l", "app.kubernetes.io/name=kraft-operator", "--field-selector=status.phase=Running",
+	s := strings.Fields(kubectl(t, "-n", operatorNamespace, "get", "pods", "-l", operatorPods, "--field-selector=status.phase=Running",
 		"-o", "jsonpath={.items[0].metadata.name} {.items[0].metadata.uid} {.items[0].spec.nodeName}"))
 	require.Len(t, s, 3, "no operator runs")
 	return pod{Name: s[0], UID: s[1], Node: s[2]}
@@ -80,12 +80,9 @@ func operator(t testing.TB) pod {
 // operatorLeads tells whether a pod of the operator that is there holds the lease.
 func operatorLeads(t testing.TB) bool {
 	t.Helper()
-	out, err := run(t, "", env(t, "KUBECTL"), "-n", operatorNamespace, "get", "lease", "kraft-operator.kraft.dev", "-o", "jsonpath={.spec.holderIdentity}")
-	if err != nil {
-		return false // the first operator hasn't made it yet
-	}
-	holder, _, _ := strings.Cut(out, "_")
-	names := kubectl(t, "-n", operatorNamespace, "get", "pods", "-l", "app.kubernetes.io/name=kraft-operator", "-o", "jsonpath={.items[*].metadata.name}")
+	lease := fieldOf(t, "/apis/coordination.k8s.io/v1/namespaces/"+operatorNamespace+"/leases?fieldSelector=metadata.name=kraft-operator.kraft.dev", "{.items[*].spec.holderIdentity}")
+	holder, _, _ := strings.Cut(lease, "_") // "" before the first operator has made it
+	names := fieldOf(t, "/api/v1/namespaces/"+operatorNamespace+"/pods?labelSelector="+operatorPods, "{.items[*].metadata.name}")
 	return slices.Contains(strings.Fields(names), holder)
 }
 

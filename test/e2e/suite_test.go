@@ -20,6 +20,7 @@ import (
 
 const (
 	operatorNamespace = "kraft-system"
+	operatorPods      = "app.kubernetes.io/name=kraft-operator" // their label
 	cluster           = "demo"
 )
 

@@ -51,25 +51,3 @@ func TestDialsOfASilentHost(t *testing.T) {
 		require.Zero(t, open.Load())
 	})
 }
-
-// TestKeepConnectedTriesAgainSoon: who is away for a moment is reached a back-off after it is back, not at the next look.
-func TestKeepConnectedTriesAgainSoon(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		away, began := 1200*time.Millisecond, time.Now()
-		var reached atomic.Int64 // ms
-		c := New(Config{BackoffMax: 100 * time.Millisecond, Dial: func(context.Context, string, string) (net.Conn, error) {
-			if time.Since(began) < away {
-				return nil, &net.OpError{Op: "dial", Err: net.ErrClosed}
-			}
-			reached.CompareAndSwap(0, time.Since(began).Milliseconds())
-			here, there := net.Pipe()
-			_ = there.Close()
-			return here, nil
-		}})
-		defer c.Close()
-		ctx, stop := context.WithTimeout(t.Context(), 1900*time.Millisecond)
-		defer stop()
-		c.KeepConnected(ctx, func() []string { return []string{"n:1"} })
-		require.InDelta(t, 1250, reached.Load(), 51)
-	})
-}
