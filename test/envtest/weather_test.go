@@ -96,6 +96,42 @@ func TestAnAPIServerInTroubleIsSurvived(t *testing.T) {
 	require.Greater(t, bad.lost.Load(), int64(3))
 }
 
+// held lets nobody read one cluster until it is let go.
+type held struct {
+	next    http.RoundTripper
+	cluster string
+	reads   atomic.Int64
+	letGo   chan struct{}
+}
+
+func (h *held) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.URL.Path, "/kraftclusters/"+h.cluster) {
+		h.reads.Add(1)
+		select {
+		case <-h.letGo:
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
+	return h.next.RoundTrip(req)
+}
+
+// TestAPassThatHangsDelaysNoOtherCluster.
+func TestAPassThatHangsDelaysNoOtherCluster(t *testing.T) {
+	h := &held{cluster: "slow", letGo: make(chan struct{})}
+	api := rest.CopyConfig(cfg)
+	api.Wrap(func(next http.RoundTripper) http.RoundTripper { h.next = next; return h })
+	w := newWorldBy(t, api)
+	w.apply(strings.Replace(combined, "demo", "slow", 1))
+	w.until("its pass hangs", func() bool { return h.reads.Load() > 0 })
+	w.apply(combined)
+	made := func(cluster string) bool { _, ok := w.sets()[cluster+"-controller-2"]; return ok }
+	w.until("the other's nodes are made", func() bool { return made("demo") })
+	require.False(t, made("slow"))
+	close(h.letGo)
+	w.until("and its own", func() bool { return made("slow") })
+}
+
 // TestObjectsOfTheOldClusterMayStillTerminate when one of the same name is made: nothing of the old is taken for the new
 // one's, the operator says what it waits for, and goes on when it is gone.
 func TestObjectsOfTheOldClusterMayStillTerminate(t *testing.T) {
