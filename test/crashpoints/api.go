@@ -8,6 +8,8 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 )
 
 // api is a manager's client. Every write passes the fault and the rules, and so does every read that doesn't come from a cache.
@@ -22,7 +24,13 @@ func (a *api) Get(ctx context.Context, k client.ObjectKey, out client.Object, op
 		return a.Client.Get(ctx, k, out, opts...)
 	}
 	p := point{Verb: "get", Object: key{kindOf(out), k.Name}.String(), read: true}
-	return a.m.call(ctx, p, func() effect { return failed(a.Client.Get(ctx, k, out, opts...)) })
+	return a.m.call(ctx, p, func() effect {
+		err := a.Client.Get(ctx, k, out, opts...)
+		if c, ok := out.(*v1alpha1.KRaftCluster); ok && err == nil {
+			a.m.mayRest = c.Spec.Hibernated
+		}
+		return failed(err)
+	})
 }
 
 func (a *api) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {

@@ -136,6 +136,9 @@ func (r *rules) takeDown(m *manager, pod *corev1.Pod) {
 	if c == nil || c.Spec.Hibernated || pod.DeletionTimestamp != nil {
 		return
 	}
+	if m.mayRest && m == w.active { // it was told to, and will see in its next pass that it isn't any more; one that slept may not
+		return
+	}
 	if q := w.fleet.q; q != nil && len(q.voters) > 1 {
 		live, majority := w.fleet.liveOf(q.voters), len(q.voters)/2+1
 		i := slices.IndexFunc(q.voters, func(v voter) bool { return v.id == id })

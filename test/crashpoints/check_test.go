@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kraft-dev/kraft-operator/internal/admin"
@@ -87,5 +89,35 @@ func TestEachRuleCanBeBroken(t *testing.T) {
 			require.NoError(t, tc.do(w, m.r.Client, m))
 			require.Contains(t, strings.Join(w.violations, "\n"), tc.want)
 		})
+	}
+}
+
+// TestWhoWasToldToRestMayStopVoters, also where a hand takes it back while the pass goes on; a manager that slept meanwhile may not.
+func TestWhoWasToldToRestMayStopVoters(t *testing.T) {
+	begin := setUp(formed(3, 3, 1))
+	for _, active := range []bool{true, false} {
+		w := begin.clone()
+		old := w.newManager()
+		w.active = old
+		w.edit(func(s *spec) { s.Hibernated = true })
+		c := w.cluster().DeepCopy()
+		require.NoError(t, old.r.Live.Get(t.Context(), client.ObjectKeyFromObject(c), c))
+		if !active {
+			w.active = w.newManager()
+		}
+		w.edit(func(s *spec) { s.Hibernated = false })
+		for _, name := range []string{"demo-controller-0", "demo-controller-1"} {
+			set := get[*appsv1.StatefulSet](w.store, name).DeepCopy()
+			before := set.DeepCopy()
+			set.Spec.Replicas = ptr.To[int32](0)
+			require.NoError(t, old.r.Patch(t.Context(), set, client.MergeFrom(before)))
+			w.platform.elapse(5 * time.Second) // it stops
+		}
+		broken := strings.Join(w.violations, "\n")
+		if active {
+			require.Empty(t, broken)
+		} else {
+			require.Contains(t, broken, "1 of 3 voters are left")
+		}
 	}
 }

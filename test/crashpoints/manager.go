@@ -29,6 +29,7 @@ type manager struct {
 	r        *controllers.Reconciler
 	failures int
 	passes   int
+	mayRest  bool // the spec that its pass read is hibernated; a hand may have changed it since
 
 	// A pass runs in a goroutine of its own, and never at the same time as the world: it hands over by these.
 	ended chan passEnd
