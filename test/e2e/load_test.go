@@ -36,6 +36,7 @@ type background struct {
 		metadata load.MetadataWriter
 	}
 	consumed load.Ledger
+	machine  load.Machine
 	stop     context.CancelFunc // of producers and writers
 	wg       sync.WaitGroup
 	leave    context.CancelFunc // of the consumer, after it has seen everything
@@ -68,8 +69,8 @@ func logged(t testing.TB, name string, opts []kgo.Opt) []kgo.Opt {
 func startLoad(t testing.TB, topic string) *background {
 	t.Helper()
 	b := &background{t: t, topic: topic, opts: []kgo.Opt{kgo.SeedBrokers(external(t)...)}}
-	b.metadata = load.MetadataWriter{Topic: topic, Every: time.Millisecond, Connected: true}
-	b.patient.metadata = load.MetadataWriter{Topic: topic, Key: "max.compaction.lag.ms", Every: 50 * time.Millisecond}
+	b.metadata = load.MetadataWriter{Topic: topic, Keys: []string{"retention.ms", "retention.bytes", "delete.retention.ms", "flush.ms"}, Every: time.Millisecond, Connected: true}
+	b.patient.metadata = load.MetadataWriter{Topic: topic, Keys: []string{"max.compaction.lag.ms"}, Every: 50 * time.Millisecond}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	require.NoError(t, load.EnsureTopic(ctx, topic, 6, 3, b.opts...))
@@ -100,6 +101,11 @@ func startLoad(t testing.TB, topic string) *background {
 	}
 	write(&b.metadata, logged(t, topic+"-metadata", quick(b.opts)))
 	write(&b.patient.metadata, logged(t, topic+"-patient-metadata", b.opts))
+	b.wg.Go(func() {
+		if err := b.machine.Watch(running, filepath.Dir(env(t, "KUBECONFIG"))); err != nil { // where the nodes' disks are
+			t.Error(err)
+		}
+	})
 	b.consumer.Go(func() {
 		if err := load.Consume(reading, &b.consumed, topic, topic, b.opts...); err != nil {
 			t.Errorf("consumer: %v", err)
@@ -183,7 +189,9 @@ func (b *background) finish(what string) gaps {
 		{"metadata with a default client", &b.patient.metadata.Ledger}, {"produce with a default client", &b.patient.records},
 	} {
 		for _, gap := range l.LongGaps() {
-			b.t.Logf("gap in %s from %s: %s", l.of, gap.From.Format("15:04:05.000"), gap.Took.Round(time.Millisecond))
+			disk, processor := b.machine.During(gap)
+			b.t.Logf("gap in %s from %s: %s; meanwhile an fsync of this machine took %s, and a processor came %s late", l.of, gap.From.Format("15:04:05.000"),
+				gap.Took.Round(time.Millisecond), disk.Round(time.Millisecond), processor.Round(time.Millisecond))
 		}
 	}
 	b.close(row{what: what, took: b.took, gaps: g})

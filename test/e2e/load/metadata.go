@@ -10,17 +10,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 )
 
 // metadataBase is the value of a writer's first write; any is a valid number of milliseconds and of bytes.
 const metadataBase = 600_000_000
 
-// MetadataWriter writes one config of one topic again and again (IncrementalAlterConfigs, through a broker), a larger
-// number each time, and books each answer: what stands in the end tells whether an acknowledged write was lost.
+// MetadataWriter writes configs of one topic again and again (IncrementalAlterConfigs, through a broker), a larger number
+// each time, and books each answer: what stands in the end tells whether an acknowledged write was lost.
 type MetadataWriter struct {
 	Topic string
-	Key   string        // of a writer's own: retention.ms unless set
-	Every time.Duration // from write to write; a slow answer delays the next
+	Keys  []string      // of a writer's own, retention.ms unless set; each is written by a client of its own, one write after the other
+	Every time.Duration // from write to write of all keys together; a slow answer delays the next write of its key
 	// Connected: it asks the broker that answered last, and another one when that fails, as Kafka's own admin client prefers nodes that it is
 	// connected to. franz-go goes round all, the seeds that it was given too: it calls at a broker that is down again and again, and Linux refuses
 	// that (ICMP, from a Service without endpoints) a few times, then once a second; the other calls are lost, and take the dial timeout.
@@ -28,15 +29,26 @@ type MetadataWriter struct {
 	Ledger
 }
 
-func (w *MetadataWriter) key() string {
-	if w.Key == "" {
-		return "retention.ms"
+func (w *MetadataWriter) keys() []string {
+	if len(w.Keys) == 0 {
+		return []string{"retention.ms"}
 	}
-	return w.Key
+	return w.Keys
 }
 
-// Run writes until ctx ends. The ledger's LongestGap is then the longest gap in metadata writes.
+// Run writes until ctx ends. The ledger's LongestGap is then the longest time in which no write was acknowledged.
 func (w *MetadataWriter) Run(ctx context.Context, opts ...kgo.Opt) error {
+	w.Start(time.Now())
+	defer func() { w.Stop(time.Now()) }()
+	var g errgroup.Group
+	for _, key := range w.keys() {
+		g.Go(func() error { return w.write(ctx, key, opts...) })
+	}
+	return g.Wait()
+}
+
+// write is the loop of one key.
+func (w *MetadataWriter) write(ctx context.Context, key string, opts ...kgo.Opt) error {
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return err
@@ -46,20 +58,18 @@ func (w *MetadataWriter) Run(ctx context.Context, opts ...kgo.Opt) error {
 	if w.Connected {
 		alter = (&connected{cl: cl}).alter
 	}
-	t := time.NewTicker(w.Every)
+	t := time.NewTicker(w.Every * time.Duration(len(w.keys())))
 	defer t.Stop()
-	w.Start(time.Now())
 	for i := int64(0); ; i++ {
 		select {
 		case <-ctx.Done():
-			w.Stop(time.Now())
 			return nil
 		case <-t.C:
 		}
 		v := fmt.Sprint(metadataBase + i)
-		switch err := alter(ctx, w.Topic, w.key(), v); {
+		switch err := alter(ctx, w.Topic, key, v); {
 		case err == nil:
-			w.Acked("metadata", i, time.Now())
+			w.Acked(key, i, time.Now())
 		case ctx.Err() == nil:
 			w.Failed(err)
 		}
@@ -117,23 +127,33 @@ func (c *connected) alter(ctx context.Context, topic, key, value string) error {
 	return err
 }
 
-// Lost asks for the config as it stands and returns how many of the latest acknowledged writes it lacks: 0 when nothing
+// Lost asks for the configs as they stand and returns how many of the latest acknowledged writes they lack: 0 when nothing
 // was lost. A write that nobody acknowledged may have been taken, so more than the latest is no fault.
-func (w *MetadataWriter) Lost(ctx context.Context, opts ...kgo.Opt) (int64, error) {
-	last := w.last("metadata")
-	if last < 0 {
-		return 0, nil
-	}
+func (w *MetadataWriter) Lost(ctx context.Context, opts ...kgo.Opt) (lost int64, err error) {
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return 0, err
 	}
 	defer cl.Close()
+	for _, key := range w.keys() {
+		n, err := w.lostOf(ctx, kadm.NewClient(cl), key)
+		if lost += n; err != nil {
+			return lost, err
+		}
+	}
+	return lost, nil
+}
+
+func (w *MetadataWriter) lostOf(ctx context.Context, adm *kadm.Client, key string) (int64, error) {
+	last := w.last(key)
+	if last < 0 {
+		return 0, nil
+	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	lost := int64(0)
 	for { // a broker may be a moment behind, and one that has just started may not be reached yet
-		v, err := topicConfig(ctx, kadm.NewClient(cl), w.Topic, w.key())
+		v, err := topicConfig(ctx, adm, w.Topic, key)
 		if err == nil {
 			var stands int64
 			if stands, err = strconv.ParseInt(v, 10, 64); err == nil {
