@@ -96,15 +96,15 @@ func TestAnAPIServerInTroubleIsSurvived(t *testing.T) {
 	require.Greater(t, bad.lost.Load(), int64(3))
 }
 
-// held lets nobody read one cluster until it is let go.
-type held struct {
+// holdUp lets nobody read one cluster until it is let go.
+type holdUp struct {
 	next    http.RoundTripper
 	cluster string
 	reads   atomic.Int64
 	letGo   chan struct{}
 }
 
-func (h *held) RoundTrip(req *http.Request) (*http.Response, error) {
+func (h *holdUp) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strings.HasSuffix(req.URL.Path, "/kraftclusters/"+h.cluster) {
 		h.reads.Add(1)
 		select {
@@ -116,9 +116,9 @@ func (h *held) RoundTrip(req *http.Request) (*http.Response, error) {
 	return h.next.RoundTrip(req)
 }
 
-// TestAPassThatHangsDelaysNoOtherCluster.
+// TestAPassThatHangsDelaysNoOtherCluster: it holds one worker, and the others go on.
 func TestAPassThatHangsDelaysNoOtherCluster(t *testing.T) {
-	h := &held{cluster: "slow", letGo: make(chan struct{})}
+	h := &holdUp{cluster: "slow", letGo: make(chan struct{})}
 	api := rest.CopyConfig(cfg)
 	api.Wrap(func(next http.RoundTripper) http.RoundTripper { h.next = next; return h })
 	w := newWorldBy(t, api)

@@ -44,10 +44,11 @@ func (m *Machine) Watch(ctx context.Context, dir string) error {
 		case <-t.C:
 		}
 		from := time.Now()
-		if _, err := f.WriteAt([]byte("are you there?\n"), 0); err != nil {
-			return fmt.Errorf("probe of the disk: %w", err)
+		_, err := f.WriteAt([]byte("are you there?\n"), 0)
+		if err == nil {
+			err = f.Sync()
 		}
-		if err := f.Sync(); err != nil {
+		if err != nil {
 			return fmt.Errorf("probe of the disk: %w", err)
 		}
 		m.book(&m.disk, Gap{From: from, Took: time.Since(from)})

@@ -40,7 +40,7 @@ func (w *MetadataWriter) keys() []string {
 func (w *MetadataWriter) Run(ctx context.Context, opts ...kgo.Opt) error {
 	w.Start(time.Now())
 	defer func() { w.Stop(time.Now()) }()
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(ctx)
 	for _, key := range w.keys() {
 		g.Go(func() error { return w.write(ctx, key, opts...) })
 	}
@@ -135,8 +135,9 @@ func (w *MetadataWriter) Lost(ctx context.Context, opts ...kgo.Opt) (lost int64,
 		return 0, err
 	}
 	defer cl.Close()
+	adm := kadm.NewClient(cl)
 	for _, key := range w.keys() {
-		n, err := w.lostOf(ctx, kadm.NewClient(cl), key)
+		n, err := w.lostOf(ctx, adm, key)
 		if lost += n; err != nil {
 			return lost, err
 		}
