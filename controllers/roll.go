@@ -114,8 +114,8 @@ func (s *scope) untilSeen() time.Duration {
 	return shortly
 }
 
-// takeDown evicts a Ready pod, under its budget, and deletes one that isn't. Never by force, and not where another operator has written
-// the status since: this one may have slept, between two pods of a batch as well.
+// takeDown evicts a Ready pod, under its budget, and deletes one that isn't, or lags. Never by force, and not where another operator has
+// written the status since: this one may have slept, between two pods of a batch as well.
 func (r *Reconciler) takeDown(ctx context.Context, s *scope, step plan.RollStep, reason string) (ctrl.Result, error) {
 	if err := r.stillCurrent(ctx, s); err != nil {
 		return ctrl.Result{}, err
@@ -140,7 +140,11 @@ func (r *Reconciler) takeDown(ctx context.Context, s *scope, step plan.RollStep,
 	}
 	switch {
 	case apierrors.IsTooManyRequests(err):
-		s.waitFor("its disruption budget, which allows no eviction now")
+		why := "its disruption budget, which allows no eviction now"
+		if shut := s.snapshot().Shut(step.Node); shut != "" {
+			why += ": " + shut
+		}
+		s.waitFor(why)
 		return ctrl.Result{RequeueAfter: soon}, nil
 	case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: soon}, nil // gone, or another pod: look again
@@ -151,17 +155,20 @@ func (r *Reconciler) takeDown(ctx context.Context, s *scope, step plan.RollStep,
 	if step.Do == plan.RollEvict {
 		r.event(s, pod, corev1.EventTypeNormal, "Restarting", "Evict", "%s", reason)
 	} else {
-		r.event(s, pod, corev1.EventTypeNormal, "Replacing", "Delete", "it isn't Ready%s; %s", brokenNote(step.Node.Pod), reason)
+		r.event(s, pod, corev1.EventTypeNormal, "Replacing", "Delete", "%s; %s", whyDelete(step.Node.Pod), reason)
 	}
 	s.waitFor(step.Node.Name + " to come back with its new template")
 	return ctrl.Result{RequeueAfter: soon}, nil
 }
 
-func brokenNote(p *plan.Pod) string {
-	if p.Broken == "" {
-		return ""
+func whyDelete(p *plan.Pod) string {
+	switch {
+	case p.Broken != "":
+		return "it isn't Ready (" + p.Broken + ")"
+	case p.Ready:
+		return "it lags, and the others of its pool can't be spared for that"
 	}
-	return " (" + p.Broken + ")"
+	return "it isn't Ready"
 }
 
 // intend says in status what is about to be done, unless nodes that a roll took down aren't back: it is known by what is said of them alone

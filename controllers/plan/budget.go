@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/kraft-dev/kraft-operator/controllers/plan/planted"
@@ -26,10 +27,55 @@ func Budget(s Snapshot, in func(Node) bool) int {
 	if s.BatchOpen() && slices.ContainsFunc(pool, s.InBatch) && planted.Bug != planted.BudgetStaysOpen {
 		return 0
 	}
-	for _, n := range pool {
-		if n.Up() && s.CantSpare(n) != "" && planted.Bug != planted.BudgetBlind {
-			return 0
-		}
+	if _, why := s.unspared(in); why != "" && planted.Bug != planted.BudgetBlind {
+		return 0
 	}
 	return 1
+}
+
+// unspared finds a running node of a pool that can't be spared, and says why; "" for none.
+func (s Snapshot) unspared(in func(Node) bool) (Node, string) {
+	for _, n := range s.Nodes {
+		if !in(n) || !n.Up() {
+			continue
+		}
+		if why := s.CantSpare(n); why != "" {
+			return n, why
+		}
+	}
+	return Node{}, ""
+}
+
+// Shut says for whose sake a node's pool allows no eviction now; "" when it does, or for another reason.
+func (s Snapshot) Shut(n Node) string {
+	m, why := s.unspared(n.samePool)
+	if why == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s can't be spared: %s", m.Name, why)
+}
+
+func (n Node) samePool(m Node) bool { return m.Controller == n.Controller }
+
+// laggard finds a node that a roll has to restart out of its turn: in the pool of the one whose turn it is others can't be spared, so that
+// their budget is shut, and this one lags, which may be why. Nobody depends on it. Without that a template that makes a node lag could
+// neither be mended nor taken back.
+func (s Snapshot) laggard(turn Node, stale []Node) (Node, bool) {
+	if _, why := s.unspared(turn.samePool); why == "" || planted.Bug == planted.LaggardWaits {
+		return Node{}, false
+	}
+	for _, n := range stale {
+		if turn.samePool(n) && n.Up() && (s.lags(n) || planted.Bug == planted.AnyForLaggard) && s.CantSpare(n) == "" {
+			return n, true
+		}
+	}
+	return Node{}, false
+}
+
+// lags tells whether a node is a voter that doesn't keep up, or has a replica that isn't in sync.
+func (s Snapshot) lags(n Node) bool {
+	voter := n.Controller && s.Quorum != nil && slices.ContainsFunc(s.Quorum.Voters, func(v Replica) bool { return v.ID == n.ID && !s.Quorum.KeepsUp(v) })
+	return voter || n.Broker && s.Partitions != nil && slices.ContainsFunc(s.Partitions.Sets, func(set ReplicaSet) bool {
+		return slices.Contains(set.Replicas, n.ID) && !slices.Contains(set.ISR, n.ID)
+	})
 }

@@ -42,7 +42,7 @@ const (
 	RollWait                         // something must come first
 	RollRetemplate                   // there is no pod to take down: the template is all
 	RollEvict                        // a Ready pod: restart it by eviction, under the budget
-	RollDelete                       // a pod that isn't Ready: restart it by deletion
+	RollDelete                       // a pod that isn't Ready, or lags while its budget is shut: restart it by deletion
 	RollBatch                        // several Ready brokers, whose absence together is proved safe: evict them all
 )
 
@@ -52,7 +52,8 @@ const (
 //  1. A node that has the new template and isn't Ready stops the roll, so that what doesn't come back isn't repeated.
 //     It goes on past one that runs, but only to nodes that have nothing to lose: see hopeless. Else a cluster in which
 //     every node is broken could never be mended, as one alone can't be Ready. Where containers run it first sees that one stay up.
-//  2. A stale node that isn't Ready goes first: it is down already, and a mended spec may be what it waits for.
+//  2. A stale node that isn't Ready goes first: it is down already, and a mended spec may be what it waits for. So does one that lags,
+//     where others of its pool can't be spared for that: see laggard.
 //  3. Then observers, voters and the active controller last; then brokers. Each only if the quorum keeps a majority
 //     that keeps up, and no partition falls under min.insync.replicas.
 //
@@ -91,22 +92,31 @@ func Roll(s Snapshot) RollStep {
 	case !n.Pod.Ready && s.Now.Sub(n.Pod.Created) < Settling:
 		return RollStep{Do: RollWait, Node: n, Why: n.Name + " to start"}
 	}
-	if why := s.CantSpare(n); why != "" {
-		return RollStep{Do: RollWait, Node: n, Why: fmt.Sprintf("%s can't be spared: %s", n.Name, why)}
-	}
-	if !n.Pod.Ready {
+	why := s.CantSpare(n)
+	if why == "" && !n.Pod.Ready {
 		return RollStep{Do: RollDelete, Node: n}
+	}
+	if m, ok := s.laggard(n, stale); ok {
+		return s.unlessUnreached(RollStep{Do: RollDelete, Node: m})
+	}
+	if why != "" {
+		return RollStep{Do: RollWait, Node: n, Why: fmt.Sprintf("%s can't be spared: %s", n.Name, why)}
 	}
 	if why := s.behind(); why != "" && !n.Controller && n.Has != n.Want {
 		return RollStep{Do: RollWait, Node: n, Why: why}
 	}
-	if m, ok := s.unreached(n); ok && planted.Bug != planted.UnreachedLeads {
+	if batch := s.together(n, stale); len(batch) > 1 {
+		return s.unlessUnreached(RollStep{Do: RollBatch, Node: n, Batch: batch})
+	}
+	return s.unlessUnreached(RollStep{Do: RollEvict, Node: n})
+}
+
+// unlessUnreached is a step, or the wait for a broker that what the step's node leads may move to.
+func (s Snapshot) unlessUnreached(step RollStep) RollStep {
+	if m, ok := s.unreached(step.Node); ok && planted.Bug != planted.UnreachedLeads {
 		return RollStep{Do: RollWait, Node: m, Why: m.Name + " to be reached by its Services"}
 	}
-	if batch := s.together(n, stale); len(batch) > 1 {
-		return RollStep{Do: RollBatch, Node: n, Batch: batch}
-	}
-	return RollStep{Do: RollEvict, Node: n}
+	return step
 }
 
 // awaits is the step while a node that was taken down isn't back.

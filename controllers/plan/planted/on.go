@@ -69,6 +69,8 @@ var table = [mutations]Mutant{
 	LeapInTheDark:   {Name: "leap-in-the-dark", Bug: "A template that no broker has proved is given to a whole batch."},
 	BatchGoesOn:     {Name: "batch-goes-on", Bug: "The rest of a batch is taken down though a broker of it doesn't come back."},
 	BudgetStaysOpen: {Name: "budget-stays-open", Bug: "A drain may take brokers down beside a batch."},
+	LaggardWaits:    {Name: "laggard-waits", Bug: "A node that lags has its turn in a roll, though its budget is shut for as long as it lags."},
+	AnyForLaggard:   {Name: "any-for-laggard", Bug: "While a budget is shut, a node that keeps up is restarted outside of it."},
 	BudgetBlind:     {Name: "budget-blind", Bug: "The disruption budget allows one, whatever the partitions can spare."},
 
 	HolderLeaves:      {Name: "holder-leaves", Bug: "A broker is stopped though it holds replicas."},

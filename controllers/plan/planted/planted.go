@@ -49,6 +49,8 @@ const (
 	LeapInTheDark
 	BatchGoesOn
 	BudgetStaysOpen
+	LaggardWaits
+	AnyForLaggard
 	BudgetBlind
 
 	// Brokers that come and go.

@@ -25,6 +25,7 @@ type fleet struct {
 	behind  map[int32]bool
 	partner map[int32]int32
 	bad     string // template that doesn't start
+	slow    string // template with which a node doesn't catch up
 	// needsQuorum: a pod becomes Ready only while a majority of the voters runs; with cured set, only of that template.
 	needsQuorum bool
 	cured       string
@@ -84,11 +85,18 @@ func (f *fleet) snapshot() plan.Snapshot {
 		s.Quorum = q
 	}
 	s.Partitions = &plan.Partitions{Short: map[int32]int{}, Example: map[int32]string{}}
-	for b, p := range f.partner {
-		if f.behind[b] || !f.node(b).Up() {
+	for _, n := range f.nodes {
+		if !n.Broker {
+			continue
+		}
+		p := f.partner[n.ID]
+		set := plan.ReplicaSet{Replicas: []int32{n.ID, p}, ISR: []int32{n.ID, p}, MinISR: 1, Count: 1, Examples: []string{"orders-0"}}
+		if !f.keepsUp(n.ID) {
 			s.Partitions.Short[p]++
 			s.Partitions.Example[p] = "orders-0"
+			set.ISR = []int32{p}
 		}
+		s.Partitions.Sets = append(s.Partitions.Sets, set)
 	}
 	return s
 }
@@ -104,9 +112,13 @@ func (f *fleet) node(id int32) *plan.Node {
 
 // act carries out one step of the operator.
 func (f *fleet) act() plan.RollStep {
-	step := plan.Roll(f.snapshot())
+	s := f.snapshot()
+	step := plan.Roll(s)
 	f.must(step.Do != plan.RollBatch, "one-down", "%d nodes are to go at once", len(step.Batch))
 	n := f.node(step.Node.ID)
+	if step.Do == plan.RollEvict && plan.Budget(s, func(m plan.Node) bool { return m.Broker == n.Broker }) == 0 {
+		return step // Kubernetes refuses it
+	}
 	switch step.Do {
 	case plan.RollRetemplate:
 		f.note("template %s -> %s", n.Name, n.Want)
@@ -121,6 +133,7 @@ func (f *fleet) act() plan.RollStep {
 			role = " (leader)"
 		}
 		f.note("%s %s%s -> %s", how, n.Name, role, n.Want)
+		f.must(step.Do == plan.RollEvict || !n.Up() || !f.keepsUp(n.ID), "under-its-budget", "%s keeps up, and goes past its budget", n.Name)
 		f.must(!n.Broker || n.Pod.Broken != "" || !n.Pod.Ready || !f.justBack(*n), "reached", "%s goes while another broker has just come back", n.Name)
 		n.Has = n.Want
 		pod := *n.Pod
@@ -157,7 +170,7 @@ func (f *fleet) happen() {
 		pod := *n.Pod
 		pod.Ready, pod.ReadySince = true, f.now
 		n.Pod = &pod
-	case f.behind[n.ID]:
+	case f.behind[n.ID] && n.Pod.Hash != f.slow:
 		delete(f.behind, n.ID)
 	}
 	f.elect()

@@ -66,6 +66,30 @@ func playBadTemplate(seed uint64) *fleet {
 	return f
 }
 
+// playSlowTemplate: a template with which nodes are Ready and don't catch up is mended, or taken back, though those that do can't be spared:
+// of one pool or, with nothing wrong with the controllers, of the other.
+func playSlowTemplate(seed uint64) *fleet {
+	f := newFleet(seed, 3+int(seed%2), 3, 3)
+	if seed%4 < 2 {
+		for i := range f.nodes {
+			if f.nodes[i].Controller {
+				f.nodes[i].Has, f.nodes[i].Pod.Hash = "v2", "v2"
+			}
+		}
+	}
+	f.slow = "v2"
+	f.want("v2")
+	for range 500 {
+		f.act()
+		f.check()
+		f.happen()
+	}
+	f.must(f.with("v2") < len(f.nodes), "slow-template", "all have it")
+	f.want([]string{"v1", "v3"}[seed/4%2])
+	f.roll(rolled)
+	return f
+}
+
 // with counts the nodes that have a template.
 func (f *fleet) with(hash string) (n int) {
 	for _, node := range f.nodes {

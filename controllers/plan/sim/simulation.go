@@ -25,6 +25,7 @@ func All() []Simulation {
 	return []Simulation{
 		simulation("roll", 200, playRoll),
 		simulation("bad-template", 200, playBadTemplate),
+		simulation("slow-template", 200, playSlowTemplate),
 		simulation("gone-while-stopped", 100, playGoneWhileStopped),
 		simulation("never-started", 100, playNeverStarted),
 		simulation("restart", 200, playRestart),
