@@ -85,6 +85,7 @@ var phases = []struct {
 	}, argo: "Degraded", flux: "Failed"},
 	{name: "no leader", make: func(s *scope) { s.shownQuorum = nil; s.loss = &plan.Loss{} }, argo: "Progressing", flux: "InProgress"},
 	{name: "a lost quorum", make: func(s *scope) { s.shownQuorum = nil; s.loss = &plan.Loss{Lost: true, Voters: 3} }, argo: "Degraded", flux: "Failed"},
+	{name: "no broker answers", make: func(s *scope) { s.topics, s.shownTopics = nil, nil }, argo: "Progressing", flux: "InProgress"},
 	{name: "held back", make: func(s *scope) { s.hold("spec.brokers.replicas", "BrokersHoldReplicas", "put back 3") }, argo: "Degraded", flux: "Failed"},
 	{name: "hibernating", make: func(s *scope) { s.spec.Hibernated = true }, argo: "Progressing", flux: "InProgress"},
 	{name: "hibernated", make: func(s *scope) { s.spec.Hibernated = true; s.stopped() }, argo: "Healthy", flux: "Current"},
@@ -160,6 +161,31 @@ func TestAPassThatLooksAtNothingSaysNothingNew(t *testing.T) {
 				}
 				require.Equal(t, status.Quorum, after.Quorum)
 			}
+		})
+	}
+}
+
+// TestAvailableIsWhatIsKnown: Ready pods alone don't serve.
+func TestAvailableIsWhatIsKnown(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		make   func(*scope)
+		is     metav1.ConditionStatus
+		reason string
+	}{
+		{"it serves", func(*scope) {}, metav1.ConditionTrue, "Serving"},
+		{"no leader", func(s *scope) { s.shownQuorum = nil }, metav1.ConditionFalse, "NoLeader"},
+		{"no broker", func(s *scope) { delete(s.pods, "demo-broker-1000-0") }, metav1.ConditionFalse, "NoBroker"},
+		{"no broker answers", func(s *scope) { s.shownTopics = nil }, metav1.ConditionUnknown, "NoBrokerAnswers"},
+		{"a partition without a leader", func(s *scope) { s.shownTopics.Offline = 1 }, metav1.ConditionFalse, "PartitionsOffline"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := looked()
+			tc.make(s)
+			s.report(nil)
+			c := meta.FindStatusCondition(s.cluster.Status.Conditions, v1alpha1.ConditionAvailable)
+			require.Equal(t, tc.is, c.Status)
+			require.Equal(t, tc.reason, c.Reason)
 		})
 	}
 }

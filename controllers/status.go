@@ -108,7 +108,7 @@ func (s *scope) verdict(err error) verdict {
 	case s.shownQuorum.KeepingUp() < len(s.shownQuorum.Voters):
 		return verdict{reason: "VotersLag", message: s.lagging()}
 	case s.shownTopics == nil:
-		return verdict{reason: "NoBrokerAnswers", message: "no broker that keeps up with the quorum answers for the topics"}
+		return verdict{reason: reasonNoBrokerAnswers, message: noBrokerAnswers}
 	case s.shownTopics.Offline > 0:
 		return verdict{reason: "PartitionsOffline", message: fmt.Sprintf("%d partitions have no leader", s.shownTopics.Offline)}
 	case len(st.HeldBack) > 0:
@@ -160,6 +160,12 @@ func (s *scope) midway() bool {
 	}
 	return !s.wasReady()
 }
+
+// Brokers are Ready, and none of those that the leader says are current answers the operator: whether they serve others isn't known.
+const (
+	reasonNoBrokerAnswers = "NoBrokerAnswers"
+	noBrokerAnswers       = "no broker that keeps up with the quorum answers for the topics"
+)
 
 func (s *scope) votersMessage() string {
 	d := s.votersDoing()
@@ -254,6 +260,10 @@ func (s *scope) setCondition(kind string, is bool, reason, message string) {
 	if is {
 		status = metav1.ConditionTrue
 	}
+	s.setStatus(kind, status, reason, message)
+}
+
+func (s *scope) setStatus(kind string, status metav1.ConditionStatus, reason, message string) {
 	const most = 32768
 	if len(message) > most {
 		message = message[:most]
@@ -435,7 +445,9 @@ func (s *scope) reportServing() {
 		s.setCondition(v1alpha1.ConditionAvailable, false, "NoLeader", "no controller says that it leads")
 	case st.Brokers.Ready == 0:
 		s.setCondition(v1alpha1.ConditionAvailable, false, "NoBroker", "no broker is Ready")
-	case s.shownTopics != nil && s.shownTopics.Offline > 0:
+	case s.shownTopics == nil:
+		s.setStatus(v1alpha1.ConditionAvailable, metav1.ConditionUnknown, reasonNoBrokerAnswers, noBrokerAnswers)
+	case s.shownTopics.Offline > 0:
 		s.setCondition(v1alpha1.ConditionAvailable, false, "PartitionsOffline", fmt.Sprintf("%d partitions have no leader", s.shownTopics.Offline))
 	default:
 		s.setCondition(v1alpha1.ConditionAvailable, true, "Serving", "brokers serve")
