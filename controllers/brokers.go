@@ -72,8 +72,8 @@ func lostBrokers(in []v1alpha1.LostBroker) (out []plan.LostBroker) {
 	return out
 }
 
-// mindBrokers takes out brokers that the spec has no place for, and has lost ones replaced; plan.Shrink and plan.Replace
-// say which. Before it acts everything is read and asked again.
+// mindBrokers takes out brokers that the spec has no place for, and has lost ones replaced; plan.Brokers
+// says which. Before it acts everything is read and asked again.
 func (r *Reconciler) mindBrokers(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if s.spec.Brokers == nil {
 		return ctrl.Result{}, nil
@@ -81,21 +81,18 @@ func (r *Reconciler) mindBrokers(ctx context.Context, s *scope) (ctrl.Result, er
 	if err := r.forgetReplaced(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
-	next := func() plan.BrokerStep {
-		if step := plan.Replace(s.snapshot(), s.brokerGoal()); step.Do != plan.BrokersDone {
-			return step
-		}
-		return plan.Shrink(s.snapshot(), s.brokerGoal())
-	}
-	s.brokers = next()
-	if s.brokers.Do != plan.BrokersHeld {
+	var held plan.BrokerStep
+	s.brokers, held = plan.Brokers(s.snapshot(), s.brokerGoal())
+	if held.Do == plan.BrokersHeld {
+		r.holdBrokers(s, held)
+	} else if s.brokers.Do != plan.BrokersHeld {
 		s.releaseFor(fieldBrokers, reasonHoldReplica)
 	}
 	switch s.brokers.Do {
 	case plan.BrokersDone:
 		return ctrl.Result{}, nil
 	case plan.BrokersHeld:
-		r.holdBrokers(s)
+		r.holdBrokers(s, s.brokers)
 		return ctrl.Result{}, nil
 	case plan.BrokersWait:
 		if s.brokers.Busy {
@@ -108,10 +105,10 @@ func (r *Reconciler) mindBrokers(ctx context.Context, s *scope) (ctrl.Result, er
 	if err := r.lookAgain(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
-	s.brokers = next()
+	s.brokers, _ = plan.Brokers(s.snapshot(), s.brokerGoal())
 	switch {
 	case s.brokers.Do == plan.BrokersHeld: // it holds replicas by now: that is said at once, or the spec would pass for carried out
-		r.holdBrokers(s)
+		r.holdBrokers(s, s.brokers)
 		return ctrl.Result{}, nil
 	case s.brokers.Do != decided.Do || s.brokers.Node.ID != decided.Node.ID:
 		return ctrl.Result{RequeueAfter: soon}, nil // it isn't so any more
@@ -240,11 +237,11 @@ func (s *scope) brokersDoing() *v1alpha1.Doing {
 }
 
 // holdBrokers refuses fewer brokers: the highest one holds replicas.
-func (r *Reconciler) holdBrokers(s *scope) {
+func (r *Reconciler) holdBrokers(s *scope, step plan.BrokerStep) {
 	n := len(s.pool(poolBrokers).NodeIDs)
 	s.releaseFor(fieldBrokers, reasonHoldReplica)
 	s.hold(fieldBrokers, reasonHoldReplica, "broker %d, the next to leave, holds %s: %d brokers stay; move its replicas to others (AlterPartitionReassignments), or put back %d",
-		s.brokers.Node.ID, s.brokers.Why, n, n)
+		step.Node.ID, step.Why, n, n)
 	if !slices.ContainsFunc(s.written.HeldBack, func(h v1alpha1.HeldBack) bool { return h.Field == fieldBrokers && h.Reason == reasonHoldReplica }) {
 		r.tellHeldBack(s) // once: what it holds changes while it is moved
 	}

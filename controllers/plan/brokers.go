@@ -39,6 +39,24 @@ const (
 	BrokersReplace              // lost for too long: take it off the pool, a new id takes its place
 )
 
+// Brokers is the next step towards the right brokers: a lost one is replaced first; one whose replacement has to wait keeps nobody in the
+// pool. held is of fewer brokers that are refused, if that isn't the step itself.
+func Brokers(s Snapshot, goal BrokerGoal) (step, held BrokerStep) {
+	step = Replace(s, goal)
+	if step.Do == BrokersReplace {
+		return step, held
+	}
+	switch fewer := Shrink(s, goal); {
+	case step.Do == BrokersDone:
+		step = fewer
+	case fewer.Do == BrokersHeld:
+		held = fewer
+	case fewer.Do != BrokersDone && (fewer.Do != BrokersWait || fewer.Busy):
+		step = fewer
+	}
+	return step, held
+}
+
 // Shrink says how brokers that the spec has no place for leave: the highest id first, one at a time, and only if no
 // partition has a replica on it, which is asked again after it has stopped: a fenced broker gets no new ones.
 func Shrink(s Snapshot, goal BrokerGoal) BrokerStep {
@@ -159,7 +177,7 @@ func (s Snapshot) lost(n Node) bool {
 }
 
 // Replace says which lost broker's place is taken: the longest lost one, one at a time. One that has the only in-sync
-// replica of a partition isn't replaced, as its disk is all that is left of that.
+// replica of a partition isn't replaced, as its disk is all that is left of that; the next one is.
 func Replace(s Snapshot, goal BrokerGoal) BrokerStep {
 	if goal.ReplaceAfter <= 0 || s.Quorum == nil || s.Quorum.Leader < 0 || s.Partitions == nil {
 		return BrokerStep{}
@@ -168,6 +186,7 @@ func Replace(s Snapshot, goal BrokerGoal) BrokerStep {
 	if planted.Bug == planted.BrokerBlip {
 		after = 0
 	}
+	var held BrokerStep
 	lost := slices.Clone(s.Lost)
 	slices.SortStableFunc(lost, func(a, b LostBroker) int { return a.Since.Compare(b.Since) })
 	for _, l := range lost {
@@ -178,8 +197,11 @@ func Replace(s Snapshot, goal BrokerGoal) BrokerStep {
 		step := BrokerStep{Do: BrokersReplace, Lost: true, Node: s.Nodes[i], Why: fmt.Sprintf("it is lost for %s", goal.ReplaceAfter)}
 		if only := s.onlyReplica(l.ID, lost); only != "" && planted.Bug != planted.LastCopyReplaced {
 			step.Do = BrokersWait
-			step.Why = fmt.Sprintf("broker %d, lost for %s, to come back: no other in-sync replica of %s is left", l.ID, goal.ReplaceAfter, only)
-			return step
+			step.Why = fmt.Sprintf("broker %d, lost for %s, to come back, or that topic to be deleted: no other in-sync replica of %s is left", l.ID, goal.ReplaceAfter, only)
+			if held.Do == BrokersDone {
+				held = step
+			}
+			continue
 		}
 		for _, n := range s.brokerPool() {
 			long := func(o LostBroker) bool { return o.ID == n.ID && s.Now.Sub(o.Since) >= after }
@@ -190,17 +212,18 @@ func Replace(s Snapshot, goal BrokerGoal) BrokerStep {
 		}
 		return step
 	}
-	return BrokerStep{}
+	return held
 }
 
-// onlyReplica names a partition whose in-sync replicas are all on lost brokers, one of them this; "" for none.
+// onlyReplica names a partition whose in-sync replicas are all on brokers that are lost or not there any more, one of them this; "" for none.
 func (s Snapshot) onlyReplica(id int32, lost []LostBroker) string {
 	for _, set := range s.Partitions.Sets {
 		if !slices.Contains(set.Replicas, id) {
 			continue
 		}
 		left := slices.ContainsFunc(set.ISR, func(r int32) bool {
-			return r != id && !slices.ContainsFunc(lost, func(l LostBroker) bool { return l.ID == r })
+			there := slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.ID == r })
+			return r != id && there && !slices.ContainsFunc(lost, func(l LostBroker) bool { return l.ID == r })
 		})
 		if !left {
 			return set.Examples[0]

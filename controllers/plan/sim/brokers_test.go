@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -82,4 +83,37 @@ func TestWhenABrokerIsLost(t *testing.T) {
 			require.Empty(t, plan.ClockBrokers(s, plan.BrokerGoal{Brokers: 3}), "never asked for")
 		})
 	}
+}
+
+// TestOneThatCantBeReplacedHoldsNobodyUp: the next lost broker is replaced, and one that the spec has no place for leaves.
+func TestOneThatCantBeReplacedHoldsNobodyUp(t *testing.T) {
+	w := newStaff(1, 4)
+	w.nodes[0].Pod, w.nodes[1].Pod = nil, nil
+	s := w.snapshot()
+	s.Lost = []plan.LostBroker{{ID: 1000, Since: s.Now.Add(-2 * time.Minute)}, {ID: 1001, Since: s.Now.Add(-time.Minute)}}
+	s.Partitions.Unfenced = []int32{1002, 1003}
+	only := func(id int32) plan.ReplicaSet {
+		return plan.ReplicaSet{Replicas: []int32{id, 1002}, ISR: []int32{id}, Examples: []string{fmt.Sprintf("t-%d", id)}}
+	}
+	s.Partitions.Sets = []plan.ReplicaSet{only(1000)}
+	goal := plan.BrokerGoal{Brokers: 4, ReplaceAfter: time.Minute}
+	step, _ := plan.Brokers(s, goal)
+	require.Equal(t, plan.BrokersReplace, step.Do)
+	require.EqualValues(t, 1001, step.Node.ID)
+
+	s.Partitions.Sets = append(s.Partitions.Sets, only(1001))
+	step, _ = plan.Brokers(s, goal)
+	require.Equal(t, plan.BrokersWait, step.Do)
+	require.Contains(t, step.Why, "broker 1000, lost for 1m0s, to come back, or that topic to be deleted: no other in-sync replica of t-1000")
+
+	goal.Brokers = 3
+	step, held := plan.Brokers(s, goal)
+	require.Equal(t, plan.BrokersStop, step.Do)
+	require.EqualValues(t, 1003, step.Node.ID)
+	require.Equal(t, plan.BrokersDone, held.Do)
+
+	s.Partitions.Sets = append(s.Partitions.Sets, plan.ReplicaSet{Replicas: []int32{1003}, ISR: []int32{1003}, Count: 1, Examples: []string{"t-0"}})
+	step, held = plan.Brokers(s, goal)
+	require.Equal(t, plan.BrokersWait, step.Do, "what the lost one waits for is said")
+	require.Equal(t, plan.BrokersHeld, held.Do, "and what the spec can't have")
 }

@@ -103,10 +103,7 @@ func (w *staff) act() plan.BrokerStep {
 	}
 	w.grow()
 	s := w.snapshot()
-	step := plan.Replace(s, w.goal)
-	if step.Do == plan.BrokersDone {
-		step = plan.Shrink(s, w.goal)
-	}
+	step, _ := plan.Brokers(s, w.goal)
 	w.seen[step.Do]++
 	w.take(step, s)
 	return step
