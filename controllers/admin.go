@@ -55,9 +55,7 @@ type view struct {
 	topicsAt time.Time
 	silence  int // questions in a row, up to the last, that no controller answered, or none that leads and slowly
 
-	// inVain is a change of the voters that was refused, or wasn't made; it is asked for again at notBefore.
-	inVain    plan.VoterStep
-	notBefore time.Time
+	inVain []inVain // the last one last
 
 	settingsAt time.Time // when the dynamic defaults were compared with the spec
 
@@ -76,6 +74,44 @@ type view struct {
 	goodTopics   *plan.Partitions
 	goodQuorumAt time.Time
 	goodTopicsAt time.Time
+}
+
+// inVain is a change of the voters that was refused, or wasn't made; it is asked for again at notBefore.
+type inVain struct {
+	plan.VoterStep
+	notBefore time.Time
+}
+
+// vainFor is how long it is remembered: another observer is asked for first.
+const vainFor = 10 * time.Minute
+
+// wasInVain notes a change that was refused, or wasn't made, and why.
+func (v *view) wasInVain(step plan.VoterStep, why string, notBefore time.Time) {
+	step.Why = why
+	v.inVain = slices.DeleteFunc(v.inVain, func(o inVain) bool {
+		return o.Do == step.Do && o.Voter == step.Voter || notBefore.Sub(o.notBefore) > vainFor
+	})
+	v.inVain = append(v.inVain, inVain{step, notBefore})
+}
+
+// tooSoon finds what is to be waited for, rather than for a step that was in vain a moment ago.
+func (v *view) tooSoon(step plan.VoterStep, now time.Time) (why string) {
+	for _, o := range v.inVain {
+		if o.Do == step.Do && o.Voter == step.Voter && now.Before(o.notBefore) {
+			return o.Why
+		}
+	}
+	return ""
+}
+
+// addedInVain are the observers that couldn't be made voters of late.
+func (v *view) addedInVain(now time.Time) (out []plan.Voter) {
+	for _, o := range v.inVain {
+		if o.Do == plan.VotersAdd && now.Sub(o.notBefore) <= vainFor {
+			out = append(out, o.Voter)
+		}
+	}
+	return out
 }
 
 func (v *views) get(key types.NamespacedName) *view {
@@ -155,6 +191,7 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, maxAge time.Duration) {
 		}
 	}
 	s.asked, s.quorum, s.quorumAt, s.silence, s.topics = true, v.quorum, v.quorumAt, v.silence, v.topics
+	s.inVain = v.addedInVain(r.Now())
 	v.show(s, r.Now())
 }
 

@@ -38,6 +38,7 @@ type scope struct {
 	quorum   *plan.Quorum     // nil: nobody answers now
 	quorumAt time.Time        // when quorum was asked
 	silence  int              // see view
+	inVain   []plan.Voter     // see view
 	topics   *plan.Partitions // likewise
 	// shown are for status: as above, or an answer of a moment ago.
 	shownQuorum *plan.Quorum
@@ -168,7 +169,7 @@ func (s *scope) makeNodes() {
 
 // snapshot is what the planners see.
 func (s *scope) snapshot() plan.Snapshot {
-	snap := plan.Snapshot{Now: s.now, Formed: s.cluster.Status.Formed, Quorum: s.quorum, Partitions: s.topics, Restarting: -1}
+	snap := plan.Snapshot{Now: s.now, Formed: s.cluster.Status.Formed, Quorum: s.quorum, Partitions: s.topics, InVain: s.inVain, Restarting: -1}
 	st := &s.cluster.Status
 	snap.Gone, snap.Pending, snap.Paused = goneVoters(st.GoneVoters), pendingChange(st.VoterChange), s.cluster.Spec.Paused
 	if d := st.Doing; d != nil && d.Pod != "" && d.Node != nil {

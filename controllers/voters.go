@@ -75,8 +75,8 @@ func pendingChange(c *v1alpha1.VoterChange) *plan.VoterChange {
 func (r *Reconciler) changeVoters(ctx context.Context, s *scope) (ctrl.Result, error) {
 	s.voters = plan.Voters(s.snapshot(), s.goal())
 	v := r.views.get(client.ObjectKeyFromObject(s.cluster))
-	if s.voters.Do == v.inVain.Do && s.voters.Voter == v.inVain.Voter && s.now.Before(v.notBefore) {
-		s.voters = plan.VoterStep{Do: plan.VotersWait, Why: v.inVain.Why} // and other steps have their turn
+	if why := v.tooSoon(s.voters, s.now); why != "" {
+		s.voters = plan.VoterStep{Do: plan.VotersWait, Why: why} // and other steps have their turn
 	}
 	switch s.voters.Do {
 	case plan.VotersDone:
@@ -144,7 +144,7 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 		st.VoterChange = nil
 		r.event(s, nil, corev1.EventTypeWarning, "VoterChangeRefused", string(change.Change), "%v", err)
 		s.voters = plan.VoterStep{Do: plan.VotersWait, Why: err.Error()}
-		v.inVain, v.notBefore = plan.VoterStep{Do: step.Do, Voter: step.Voter, Why: err.Error()}, r.Now().Add(careful)
+		v.wasInVain(step, err.Error(), r.Now().Add(careful))
 		return ctrl.Result{}, nil
 	default: // it may still be made: the quorum tells, or the time since now
 		if st.VoterChange != nil {
@@ -152,7 +152,7 @@ func (r *Reconciler) askForChange(ctx context.Context, s *scope) (ctrl.Result, e
 		}
 		r.event(s, nil, corev1.EventTypeWarning, "VoterChangeUnclear", string(change.Change), "%v", err)
 		s.voters = plan.VoterStep{Do: plan.VotersWait, Busy: true, Why: err.Error()}
-		v.inVain, v.notBefore = plan.VoterStep{Do: step.Do, Voter: step.Voter, Why: err.Error()}, r.Now().Add(plan.UnclearFor+careful)
+		v.wasInVain(step, err.Error(), r.Now().Add(plan.UnclearFor+careful))
 	}
 	return ctrl.Result{RequeueAfter: soon}, nil
 }

@@ -243,10 +243,15 @@ func (n Node) stuck(now time.Time) bool {
 	return n.Pod != nil && n.Pod.Terminating && !n.Pod.StopBy.IsZero() && now.Sub(n.Pod.StopBy) > time.Minute
 }
 
+// placeless tells whether a pod has had no place for a minute: the machine with its volume is gone, or full.
+func (n Node) placeless(now time.Time) bool {
+	return n.Pod != nil && !n.Pod.Terminating && n.Pod.Broken == Unschedulable && now.Sub(n.Pod.Created) > time.Minute
+}
+
 // restarts tells whether a roll has taken a node down and it may come back by itself: no clock runs for it.
 func (s Snapshot) restarts(id int32) bool {
 	taken := s.Restarting == id || slices.ContainsFunc(s.Batch, func(b BatchPod) bool { return b.Node == id && !b.Back })
-	return taken && !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.ID == id && n.stuck(s.Now) })
+	return taken && !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.ID == id && (n.stuck(s.Now) || n.placeless(s.Now)) })
 }
 
 // rank orders a roll: lower goes first.

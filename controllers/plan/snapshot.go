@@ -29,6 +29,8 @@ type Snapshot struct {
 	Lost []LostBroker
 	// Pending is the last change of the voters, until it is seen in force or given up.
 	Pending *VoterChange
+	// InVain are observers whose addition was refused or not made of late, the last one last: others are asked for first.
+	InVain []Voter
 	// Restarting is the node that a roll has taken down last; -1 none.
 	Restarting int32
 	// Batch is the brokers that a roll takes down together, as recorded.

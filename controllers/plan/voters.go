@@ -219,8 +219,14 @@ func (b *ballot) add() VoterStep {
 	case len(standby) == 0:
 		return wait(false, "%s, and no other controller stands by: the lost one has to come back, be it with an empty disk, or raise spec.controllers.replicas with spec.quorum.voters at %d", why, b.goal.Voters)
 	}
+	vain := func(r Replica) int { // such as one that the leader can't reach: it may be for good
+		if planted.Bug == planted.SameAgain {
+			return -1
+		}
+		return slices.Index(b.s.InVain, r.voter())
+	}
 	slices.SortStableFunc(standby, func(x, y Replica) int {
-		return cmp.Or(cmp.Compare(b.inZone(x.ID), b.inZone(y.ID)), cmp.Compare(x.ID, y.ID))
+		return cmp.Or(vain(x)-vain(y), cmp.Compare(b.inZone(x.ID), b.inZone(y.ID)), cmp.Compare(x.ID, y.ID))
 	})
 	return VoterStep{Do: VotersAdd, Voter: standby[0].voter(), Why: why}
 }

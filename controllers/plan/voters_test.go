@@ -92,6 +92,10 @@ func TestTheNextChangeOfTheVoters(t *testing.T) {
 		{"nobody answers", with(council("0* 1 2 | 3 4"), func(s *Snapshot) { s.Quorum = nil }), 5, 5, "wait", "leader"},
 
 		{"more voters, the lowest first", council("0* 1 2 | 3 4"), 5, 5, "add d3", "5 voters are asked for"},
+		{"one that was refused is asked for after the others", with(council("0* 1 2 | 3 4"), func(s *Snapshot) { s.InVain = []Voter{{3, "d3"}} }), 5, 5, "add d4", ""},
+		{"all were refused: the first of them again", with(council("0* 1 2 | 3 4"), func(s *Snapshot) { s.InVain = []Voter{{4, "d4"}, {3, "d3"}} }), 5, 5, "add d4", ""},
+		{"one that was refused, and none beside it", with(council("0* 1 2 | 3"), func(s *Snapshot) { s.InVain = []Voter{{3, "d3"}} }), 5, 5, "add d3", ""},
+		{"its other disk was refused", with(council("0* 1 2 | 3 4"), func(s *Snapshot) { s.InVain = []Voter{{3, "e3"}} }), 5, 5, "add d3", ""},
 		{"one that lags is passed over", council("0* 1 2 | 3~ 4"), 5, 5, "add d4", ""},
 		{"one that is silent is passed over", council("0* 1 2 | 3! 4"), 5, 5, "add d4", ""},
 		{"one whose pod isn't Ready is passed over", with(council("0* 1 2 | 3 4"), func(s *Snapshot) { s.Nodes[3].Pod = &Pod{} }), 5, 5, "add d4", ""},
@@ -275,6 +279,26 @@ func TestANodeThatARollTookDownAndThatDiesIsGone(t *testing.T) {
 		require.Equal(t, RollWait, step.Do)
 		require.Equal(t, tc.gone, step.Stopped, tc.over)
 		n.Has, n.Want = "", ""
+	}
+}
+
+// TestANodeThatARollTookDownAndThatFindsNoPlaceIsGone: the machine that has its volume went while it was down.
+func TestANodeThatARollTookDownAndThatFindsNoPlaceIsGone(t *testing.T) {
+	s := council("0* 1! 2")
+	s.Restarting = 1
+	goal := VoterGoal{Voters: 3, Controllers: 3, ReplaceAfter: time.Minute}
+	for _, tc := range []struct {
+		age    time.Duration
+		broken string
+		gone   bool
+	}{
+		{time.Minute, Unschedulable, false},
+		{61 * time.Second, Unschedulable, true},
+		{61 * time.Second, "ImagePullBackOff", false}, // the template's fault: the next would be no better
+		{61 * time.Second, "", false},
+	} {
+		s.Nodes[1].Pod = &Pod{Created: s.Now.Add(-tc.age), Broken: tc.broken}
+		require.Equal(t, tc.gone, len(Clock(s, goal)) == 1, "%+v", tc)
 	}
 }
 

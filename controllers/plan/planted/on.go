@@ -53,6 +53,7 @@ var table = [mutations]Mutant{
 	RemovedFirst:      {Name: "removed-first", Bug: "A gone voter is removed before another has taken its place."},
 	LeavesVoting:      {Name: "leaves-voting", Bug: "A controller leaves while it votes."},
 	OrderDecides:      {Name: "order-decides", Bug: "Who votes follows the order of nodes, so one that comes back pushes its replacement out."},
+	SameAgain:         {Name: "same-again", Bug: "An observer that was refused is asked for again before the next one."},
 
 	LeaderAnyTime:      {Name: "leader-any-time", Bug: "The active controller is restarted in its turn, not last."},
 	BrokersFirst:       {Name: "brokers-first", Bug: "Brokers are rolled before controllers."},

@@ -31,6 +31,7 @@ const (
 	RemovedFirst
 	LeavesVoting
 	OrderDecides
+	SameAgain
 
 	// Rolls.
 	LeaderAnyTime

@@ -40,6 +40,9 @@ type electorate struct {
 	bad         map[plan.Voter]time.Time // doesn't keep up since then, as far as the operator can have seen
 	replaceable map[plan.Voter]bool      // was silent for long enough, or its disk is lost
 	changes     int
+
+	deaf   map[int32]bool // the leader doesn't reach them, and refuses to make them voters
+	inVain []plan.Voter
 }
 
 type machine struct {
@@ -239,7 +242,7 @@ func (e *electorate) loseDisk(id int32, m *machine) {
 }
 
 func (e *electorate) snapshot() plan.Snapshot {
-	s := plan.Snapshot{Now: e.now, Formed: true, Gone: e.gone, Pending: e.pending, Restarting: e.restarting, Paused: e.paused, LastAnswer: e.heard}
+	s := plan.Snapshot{Now: e.now, Formed: true, Gone: e.gone, InVain: slices.Clone(e.inVain), Pending: e.pending, Restarting: e.restarting, Paused: e.paused, LastAnswer: e.heard}
 	q := &plan.Quorum{Leader: e.leader, Epoch: 1, HighWatermark: 9000, Settled: !e.now.Before(e.unsettle), Moves: !e.now.Before(e.stands)}
 	replica := func(v plan.Voter) plan.Replica {
 		r := plan.Replica{ID: v.ID, DirectoryID: v.DirectoryID, SinceFetch: -1}
@@ -371,10 +374,15 @@ func (e *electorate) change(c plan.VoterChange, why string) {
 		delete(e.bad, c.Voter)
 	}
 	how := "made"
-	switch e.rnd.IntN(8) {
+	luck := e.rnd.IntN(8)
+	if e.deaf[c.ID] && !c.Remove {
+		luck = 0
+	}
+	switch luck {
 	case 0:
 		how = "refused"
 		e.pending = nil
+		e.inVain = append(slices.DeleteFunc(e.inVain, func(v plan.Voter) bool { return v == c.Voter }), c.Voter)
 	case 1:
 		how = "the answer is lost"
 		apply()
@@ -395,6 +403,31 @@ func (e *electorate) right() bool {
 		return false
 	}
 	return !slices.ContainsFunc(e.voters, func(v plan.Voter) bool { return !e.runs(v) })
+}
+
+// playDeaf: more voters, and observers that fetch and that the leader doesn't reach: others take the places.
+func playDeaf(seed uint64) *electorate {
+	e := newElectorate(seed)
+	deaf := 1 + e.rnd.IntN(2)
+	e.goal.Voters += 2
+	e.goal.Controllers = e.goal.Voters + deaf
+	for len(e.nodes) < e.goal.Controllers {
+		e.join()
+	}
+	e.deaf = map[int32]bool{}
+	observers := slices.DeleteFunc(e.ids(), e.votes)
+	for _, i := range e.rnd.Perm(len(observers))[:deaf] {
+		e.deaf[observers[i]] = true
+		e.note("node %d isn't reached", observers[i])
+	}
+	for range 300 {
+		e.second()
+		if e.look(); e.right() {
+			return e
+		}
+	}
+	e.must(false, "converges", "not right after 300 s")
+	return e
 }
 
 // playVoters: faults and edits while the rules are checked, then healing until all is right, and then rest.

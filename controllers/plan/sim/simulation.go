@@ -35,6 +35,7 @@ func All() []Simulation {
 		simulation("wide-broken", 30, playWideBroken),
 		simulation("wide", 60, playWide),
 		simulation("wide-slow", 60, playWideSlow),
+		simulation("deaf", 100, playDeaf),
 		simulation("voters", 150, playVoters),
 	}
 }
