@@ -53,6 +53,13 @@ func (s *scope) paused(wasReady bool) {
 	}
 }
 
+// loseHost: the broker's pod should have stopped two minutes ago.
+func (s *scope) loseHost() {
+	p := s.pods["demo-broker-1000-0"]
+	p.Spec.NodeName = "k8s-2"
+	p.DeletionTimestamp = &metav1.Time{Time: s.now.Add(-2 * time.Minute)}
+}
+
 // stopped takes away what runs.
 func (s *scope) stopped() {
 	for _, set := range s.sets {
@@ -77,9 +84,20 @@ var phases = []struct {
 	{name: "forming", make: func(s *scope) { s.cluster.Status.Formed = false; s.stopped() }, argo: "Progressing", flux: "InProgress"},
 	{name: "before templates are compared", make: func(s *scope) { s.rolled = false }, argo: "Progressing", flux: "InProgress"},
 	{name: "rolling", make: func(s *scope) { s.roll = plan.RollStep{Do: plan.RollWait, Why: "demo-broker-1000 to start"} }, argo: "Progressing", flux: "InProgress"},
-	{name: "a rollout that stopped", make: func(s *scope) { s.roll = plan.RollStep{Do: plan.RollWait, Why: "demo-broker-1000", Stopped: true} }, argo: "Degraded", flux: "Failed"},
+	{name: "a rollout that stopped", make: func(s *scope) {
+		s.roll = plan.RollStep{Do: plan.RollWait, Node: plan.Node{Pod: &plan.Pod{Broken: "CrashLoopBackOff"}}, Why: "demo-broker-1000", Stopped: true}
+	}, argo: "Degraded", flux: "Failed"},
+	{name: "a rollout that a lost machine stopped", make: func(s *scope) {
+		s.loseHost()
+		s.roll = plan.RollStep{Do: plan.RollWait, Node: s.snapshot().Nodes[1], Why: "demo-broker-1000", Stopped: true}
+	}, argo: "Degraded", flux: "Failed"},
+	{name: "a rollout whose node has no place", make: func(s *scope) {
+		s.roll = plan.RollStep{Do: plan.RollWait, Node: plan.Node{Pod: &plan.Pod{Broken: plan.Unschedulable}}, Why: "demo-broker-1000", Stopped: true}
+	}, argo: "Degraded", flux: "Failed"},
+	{name: "a rollout whose node has no pod", make: func(s *scope) { s.roll = plan.RollStep{Do: plan.RollWait, Why: "demo-broker-1000", Stopped: true} }, argo: "Degraded", flux: "Failed"},
 	{name: "changing voters", make: func(s *scope) { s.voters = plan.VoterStep{Do: plan.VotersWait, Why: "an observer"} }, argo: "Progressing", flux: "InProgress"},
 	{name: "a node that isn't Ready", make: func(s *scope) { delete(s.pods, "demo-broker-1000-0") }, argo: "Progressing", flux: "InProgress"},
+	{name: "a node whose machine is lost", make: (*scope).loseHost, argo: "Progressing", flux: "InProgress"},
 	{name: "a node that can't run", make: func(s *scope) {
 		s.pods["demo-broker-1000-0"].Status = corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}}
 	}, argo: "Degraded", flux: "Failed"},

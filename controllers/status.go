@@ -82,7 +82,7 @@ func (s *scope) verdict(err error) verdict {
 	case s.lost():
 		return verdict{stalled: true, reason: reasonQuorumLost, message: s.lossMessage()}
 	case s.roll.Stopped:
-		return verdict{stalled: true, reason: "RolloutStopped", message: "waits for " + s.roll.Why + "; the other nodes keep their templates: mend the spec to go on"}
+		return verdict{stalled: true, reason: "RolloutStopped", message: "waits for " + s.roll.Why + "; the other nodes keep their templates: " + s.toGoOn(s.roll.Node)}
 	case len(broken) > 0:
 		return verdict{stalled: true, reason: "NodesBroken", message: strings.Join(broken, ", ")}
 	case s.waking():
@@ -101,6 +101,8 @@ func (s *scope) verdict(err error) verdict {
 		return verdict{reason: "ChangingVoters", message: s.votersMessage()}
 	case s.brokers.Do != plan.BrokersDone && s.brokers.Do != plan.BrokersHeld:
 		return verdict{reason: "ChangingBrokers", message: s.brokersMessage()}
+	case s.lostNodes() != "":
+		return verdict{reason: "NodeLost", message: s.lostNodes()}
 	case s.notUp() != "":
 		return verdict{reason: "NodesNotReady", message: s.notUp()}
 	case s.shownQuorum == nil || s.shownQuorum.Leader < 0:
@@ -229,6 +231,43 @@ func (s *scope) notUp() string {
 		return ""
 	}
 	return "not Ready: " + strings.Join(names, ", ")
+}
+
+// lostNodes names the Kubernetes nodes that pods don't stop on, and what a person may do; "" for none.
+func (s *scope) lostNodes() string {
+	var names []string
+	for _, n := range s.snapshot().Nodes {
+		if n.Stuck(s.now) && !n.Leaving {
+			names = append(names, fmt.Sprintf("%s on %s", n.Name, s.hostOf(n)))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "pods don't stop: " + strings.Join(names, ", ") + ": " + ifHostIsGone
+}
+
+// ifHostIsGone is the way on for a pod that doesn't stop. It is never deleted by force: two may then run on one identity.
+const ifHostIsGone = "it starts again when that Kubernetes node is back; if it is gone for good, delete the Node, or taint it node.kubernetes.io/out-of-service"
+
+func (s *scope) hostOf(n plan.Node) string {
+	if p := s.pods[podName(n.Name)]; p != nil && p.Spec.NodeName != "" {
+		return "Kubernetes node " + p.Spec.NodeName
+	}
+	return "no Kubernetes node"
+}
+
+// toGoOn is what a person may do about the node that a roll is stopped at.
+func (s *scope) toGoOn(n plan.Node) string {
+	switch {
+	case n.Stuck(s.now):
+		return s.hostOf(n) + " doesn't stop its pod; " + ifHostIsGone
+	case n.Pod == nil:
+		return "the events of its StatefulSet say why it has no pod"
+	case n.Pod.Broken == plan.Unschedulable:
+		return "make a place for it, or mend the spec"
+	}
+	return "mend the spec to go on"
 }
 
 func (s *scope) brokenNodes() (out []string) {
@@ -485,6 +524,11 @@ func (s *scope) nextCommand(v verdict) string {
 	}
 	if n := s.roll.Node; s.roll.Stopped && n.Pod == nil {
 		return fmt.Sprintf("kubectl -n %s describe statefulset %s", ns, n.Name)
+	}
+	for _, n := range s.snapshot().Nodes {
+		if p := s.pods[podName(n.Name)]; n.Stuck(s.now) && p.Spec.NodeName != "" {
+			return "kubectl describe node " + p.Spec.NodeName
+		}
 	}
 	if v.ready && v.reason == reasonHibernated {
 		return fmt.Sprintf(`kubectl -n %s patch kraftcluster %s --type merge -p '{"spec":{"hibernated":false}}'`, ns, name)

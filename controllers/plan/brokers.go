@@ -73,7 +73,7 @@ func Shrink(s Snapshot, goal BrokerGoal) BrokerStep {
 		n = brokers[i]
 	}
 	wait := func(why string) BrokerStep { // one that never stops, as its machine is gone, holds nobody up
-		return BrokerStep{Do: BrokersWait, Node: n, Busy: n.Leaving && !n.stuck(s.Now), Why: why}
+		return BrokerStep{Do: BrokersWait, Node: n, Busy: n.Leaving && !n.Stuck(s.Now), Why: why}
 	}
 	switch {
 	case i >= 0 && len(brokers) <= goal.Brokers:
@@ -92,7 +92,7 @@ func Shrink(s Snapshot, goal BrokerGoal) BrokerStep {
 	case i < 0:
 		return BrokerStep{Do: BrokersStop, Node: n, Why: fmt.Sprintf("spec.brokers.replicas is %d", goal.Brokers)}
 	case (n.Pod != nil || !n.Stopped) && planted.Bug != planted.RunningLeaves:
-		return wait(n.Name + " to stop" + n.trouble())
+		return wait(n.Name + " to stop" + n.trouble(s.Now))
 	case slices.Contains(s.Partitions.Unfenced, n.ID):
 		return wait(fmt.Sprintf("the quorum to fence broker %d", n.ID))
 	}

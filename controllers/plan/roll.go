@@ -121,7 +121,7 @@ func (s Snapshot) unlessUnreached(step RollStep) RollStep {
 
 // awaits is the step while a node that was taken down isn't back.
 func (s Snapshot) awaits(n Node) RollStep {
-	return RollStep{Do: RollWait, Node: n, Why: n.Name + s.others(n) + " to come back with its new template" + n.trouble(), Stopped: n.failing(s.Now)}
+	return RollStep{Do: RollWait, Node: n, Why: n.Name + s.others(n) + " to come back with its new template" + n.trouble(s.Now), Stopped: n.failing(s.Now)}
 }
 
 // lastOnes is the end of a roll: those that it took down last are still to come back.
@@ -216,8 +216,11 @@ func (p *Pod) stale(want string) bool { return p.Hash != want || p.Restart && !p
 // Up tells whether a node's pod is there, Ready and staying.
 func (n Node) Up() bool { return n.Pod != nil && n.Pod.Ready && !n.Pod.Terminating }
 
-func (n Node) trouble() string {
+// trouble is what is known to keep a node down, in brackets; "" for nothing.
+func (n Node) trouble(now time.Time) string {
 	switch {
+	case n.Stuck(now):
+		return " (its pod doesn't stop: its Kubernetes node is lost, or hangs)"
 	case n.Pod == nil && !n.Podless.IsZero():
 		return " (its StatefulSet has made no pod)"
 	case n.Pod == nil:
@@ -235,11 +238,11 @@ func (n Node) failing(now time.Time) bool {
 	if n.Pod == nil {
 		return !n.Podless.IsZero() && now.Sub(n.Podless) > time.Minute
 	}
-	return n.stuck(now) || !n.Pod.Terminating && (n.Pod.Broken != "" || now.Sub(n.Pod.Created) > time.Minute)
+	return n.Stuck(now) || !n.Pod.Terminating && (n.Pod.Broken != "" || now.Sub(n.Pod.Created) > time.Minute)
 }
 
-// stuck tells whether a pod terminates and should have ended a minute ago: the machine it is on is gone, or hangs.
-func (n Node) stuck(now time.Time) bool {
+// Stuck tells whether a pod terminates and should have ended a minute ago: the machine it is on is gone, or hangs.
+func (n Node) Stuck(now time.Time) bool {
 	return n.Pod != nil && n.Pod.Terminating && !n.Pod.StopBy.IsZero() && now.Sub(n.Pod.StopBy) > time.Minute
 }
 
@@ -251,7 +254,7 @@ func (n Node) placeless(now time.Time) bool {
 // restarts tells whether a roll has taken a node down and it may come back by itself: no clock runs for it.
 func (s Snapshot) restarts(id int32) bool {
 	taken := s.Restarting == id || slices.ContainsFunc(s.Batch, func(b BatchPod) bool { return b.Node == id && !b.Back })
-	return taken && !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.ID == id && (n.stuck(s.Now) || n.placeless(s.Now)) })
+	return taken && !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.ID == id && (n.Stuck(s.Now) || n.placeless(s.Now)) })
 }
 
 // rank orders a roll: lower goes first.
