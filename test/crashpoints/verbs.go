@@ -96,6 +96,18 @@ func rolling() []verb {
 		}, done: ready, varies: true},
 		{name: "roll-wide", from: formed(1, 1, 6, func(c *object) { c.Spec.Rolling.MaxUnavailable = intstr.FromString("100%") }),
 			play: []step{edit("brokers.template", func(s *spec) { s.Brokers.Template.Annotations = map[string]string{"example.com/a": "b"} })}, done: ready},
+		{name: "roll-lagging", from: formed(3, 3, 1, func(c *object) {
+			c.Spec.Config = v1alpha1.NodeConfig{"controller.quorum.fetch.max.bytes": "1"}
+			c.Spec.Quorum.ReplaceAfter = "1h"
+		}), play: []step{
+			now("a voter falls behind for good", func(w *world) { w.platform.slow(w.fleet.follower(), true) }),
+			when("that is known", because(v1alpha1.ConditionQuorumHealthy, "VotersLag"), image("kraft:2").do),
+			when("it has the new template, out of its turn", started(1), func(w *world) {
+				for id := range w.fleet.starts {
+					w.platform.slow(id, false)
+				}
+			}),
+		}, done: ready, leads: true},
 		{name: "restart-one", from: formed(3, 3, 1), play: []step{now("annotate a pod", func(w *world) {
 			pod := get[*corev1.Pod](w.store, clusterName+"-controller-2-0").DeepCopy()
 			pod.Annotations["kraft.dev/restart"] = "true"
