@@ -67,6 +67,8 @@ type Reconciler struct {
 	Metrics       *Metrics
 	// NodeImage runs nodes whose spec.image is unset.
 	NodeImage string
+	// AtOnce is how many clusters a new NodeImage rolls at once; less than 1 is 1.
+	AtOnce int
 	// OperatorNamespace may reach the controllers' port; "" when the operator runs outside of the cluster.
 	OperatorNamespace string
 	Workers           int // passes at once; a pass of a cluster that doesn't answer waits for admin.QuestionTimeout
@@ -75,6 +77,7 @@ type Reconciler struct {
 	NewID func() (string, error)
 
 	views views
+	turns turns
 }
 
 // Reconcile is one pass.
@@ -84,6 +87,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 	if err := r.Live.Get(ctx, req.NamespacedName, &cluster); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.views.forget(req.NamespacedName)
+			r.turns.end(req.NamespacedName)
 			r.Metrics.forget(req.Namespace, req.Name)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)

@@ -24,7 +24,7 @@ func (s *scope) noteRestart() {
 	}
 	st.RestartedAt = at
 	// In the same write: who waits for this time and then for Ready waits for the roll.
-	s.setCondition(v1alpha1.ConditionReady, false, "Rolling", "every node is to be restarted: annotation "+annotationRestartedAt)
+	s.setCondition(v1alpha1.ConditionReady, false, reasonRolling, "every node is to be restarted: annotation "+annotationRestartedAt)
 }
 
 // whyRestart is the reason for taking a node down: what changed in its template, or that somebody asked for it.

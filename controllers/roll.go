@@ -38,10 +38,17 @@ func (r *Reconciler) rollOne(ctx context.Context, s *scope) (ctrl.Result, error)
 	if aboutVoters(s.cluster.Status.Doing) {
 		s.cluster.Status.Doing = nil
 	}
-	switch s.roll.Do {
-	case plan.RollDone:
+	if s.roll.Do == plan.RollDone {
+		r.endTurn(s)
 		s.cluster.Status.Doing = s.votersDoing()
 		return ctrl.Result{}, nil
+	}
+	if may, err := r.takeTurn(ctx, s); !may {
+		s.roll = plan.RollStep{}
+		s.cluster.Status.Doing = s.votersDoing()
+		return ctrl.Result{}, err
+	}
+	switch s.roll.Do {
 	case plan.RollWait:
 		s.waitFor(s.roll.Why)
 		return ctrl.Result{}, nil

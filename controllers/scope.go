@@ -49,6 +49,7 @@ type scope struct {
 	changedPaused  bool             // the spec was changed while the cluster is paused
 	bootstrapPorts map[string]int32 // node ports that lead to any Ready broker, by listener; nil until this pass has seen the Services
 
+	turn    string // what a roll that the operator's own image asks for waits for; "" nothing
 	roll    plan.RollStep
 	voters  plan.VoterStep
 	brokers plan.BrokerStep

@@ -90,7 +90,7 @@ func (s *scope) verdict(err error) verdict {
 	case !st.Formed:
 		return verdict{reason: "Forming", message: fmt.Sprintf("%d initial voters are to form the quorum; %s", len(st.InitialVoters), s.notUp())}
 	case s.roll.Do != plan.RollDone:
-		return verdict{reason: "Rolling", message: "waits for " + s.roll.Why}
+		return verdict{reason: reasonRolling, message: "waits for " + s.roll.Why}
 	case s.loss != nil:
 		return verdict{reason: "NoLeader", message: s.lossMessage()}
 	case s.settingsWait != "" && !s.cluster.Spec.Paused:
@@ -118,9 +118,12 @@ func (s *scope) verdict(err error) verdict {
 	case s.changedPaused:
 		return verdict{reason: reasonPaused, message: changedWhilePaused}
 	case !s.rolled && !s.cluster.Spec.Paused && !s.stillReady():
-		return verdict{reason: "Rolling", message: "the nodes' templates are still to be compared with the spec"}
+		return verdict{reason: reasonRolling, message: "the nodes' templates are still to be compared with the spec"}
 	case s.cluster.Spec.Paused && s.midway():
 		return verdict{reason: reasonPaused, message: "it was paused before all was as the spec says: unset spec.paused"}
+	}
+	if s.turn != "" {
+		return verdict{ready: true, reason: "AsSpecified", message: s.summary() + "; a roll waits for " + s.turn}
 	}
 	return verdict{ready: true, reason: "AsSpecified", message: s.summary()}
 }
@@ -146,6 +149,8 @@ func (s *scope) waitsForRefused() bool {
 	brokers := s.voters.Do == plan.VotersDone && s.brokers.Do == plan.BrokersWait && !s.brokers.Busy
 	return s.refusesNodes() && len(s.cluster.Status.HeldBack) > 0 && (voters || brokers)
 }
+
+const reasonRolling = "Rolling"
 
 // Why a paused cluster isn't reconciling: it had nothing to do, or is stopped in the middle of it.
 const (
@@ -497,6 +502,8 @@ func (s *scope) reportRolling() {
 	written := meta.FindStatusCondition(s.written.Conditions, v1alpha1.ConditionRolling)
 	switch {
 	case !s.rolled && !s.hibernates() && written != nil: // this pass ended before it compared templates
+	case s.turn != "":
+		s.setCondition(v1alpha1.ConditionRolling, true, reasonTurn, "waits for "+s.turn)
 	case s.roll.Stopped:
 		s.setCondition(v1alpha1.ConditionRolling, true, "Stopped", "waits for "+s.roll.Why)
 	case s.roll.Do != plan.RollDone && s.roll.Why != "":

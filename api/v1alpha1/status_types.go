@@ -45,6 +45,10 @@ type KRaftClusterStatus struct {
 	// +optional
 	Image string `json:"image,omitempty"`
 
+	// OperatorImage is that of the operator whose templates the nodes have, or are being rolled to.
+	// +optional
+	OperatorImage string `json:"operatorImage,omitempty"`
+
 	// ClusterID is Kafka's cluster id, recorded before the first pod exists.
 	// +optional
 	ClusterID string `json:"clusterID,omitempty"`

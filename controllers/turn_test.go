@@ -1,0 +1,115 @@
+package controllers
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
+	"github.com/kraft-dev/kraft-operator/controllers/plan"
+)
+
+// clusters is an API that lists these.
+type clusters struct {
+	client.Client
+	all []v1alpha1.KRaftCluster
+}
+
+func (c *clusters) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*v1alpha1.KRaftClusterList).Items = c.all
+	return nil
+}
+
+// TestTheOperatorsImageRollsFewClustersAtOnce: those that began are told by their status, or by this process alone.
+func TestTheOperatorsImageRollsFewClustersAtOnce(t *testing.T) {
+	rolling := func(reason string) []metav1.Condition {
+		return []metav1.Condition{{Type: v1alpha1.ConditionRolling, Status: metav1.ConditionTrue, Reason: reason}}
+	}
+	for _, tc := range []struct {
+		name  string
+		other func(*v1alpha1.KRaftCluster)
+		own   func(*scope)
+		waits bool
+	}{
+		{name: "nobody rolls", other: func(c *v1alpha1.KRaftCluster) { c.Status.Conditions = nil }},
+		{name: "another rolls", waits: true},
+		{name: "another has stopped", waits: true, other: func(c *v1alpha1.KRaftCluster) { c.Status.Conditions = rolling("Stopped") }},
+		{name: "another waits for its turn", other: func(c *v1alpha1.KRaftCluster) { c.Status.Conditions = rolling(reasonTurn) }},
+		{name: "another rolls for its spec", other: func(c *v1alpha1.KRaftCluster) { c.Status.OperatorImage = "kraft:1" }},
+		{name: "another is paused in its roll", other: func(c *v1alpha1.KRaftCluster) { c.Spec.Paused = true }},
+		{name: "another was hibernated", other: func(c *v1alpha1.KRaftCluster) { c.Spec.Hibernated = true }},
+		{name: "another is being deleted", other: func(c *v1alpha1.KRaftCluster) { c.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }},
+		{name: "its spec asks for it", own: func(s *scope) { s.cluster.Generation++ }},
+		{name: "its annotation asks for it", own: func(s *scope) {
+			s.written.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reasonRolling}}
+		}},
+		{name: "it is under way", own: func(s *scope) { s.written.Conditions = rolling("Restarting") }},
+		{name: "it has waited", waits: true, own: func(s *scope) { s.written.Conditions = rolling(reasonTurn) }},
+		{name: "it has begun", own: func(s *scope) { s.cluster.Status.OperatorImage = "kraft:2" }},
+		{name: "a node of its is down", waits: true, own: func(s *scope) { delete(s.pods, "demo-broker-1000-0") }},
+		{name: "a node of its can't run", own: func(s *scope) {
+			s.pods["demo-broker-1000-0"].Status = corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}}
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			other := v1alpha1.KRaftCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "other"}}
+			other.Status = v1alpha1.KRaftClusterStatus{OperatorImage: "kraft:2", Conditions: rolling("Restarting")}
+			if tc.other != nil {
+				tc.other(&other)
+			}
+			s := looked()
+			s.written.AcceptedGeneration = s.cluster.Generation
+			if tc.own != nil {
+				tc.own(s)
+			}
+			r := &Reconciler{Client: &clusters{all: []v1alpha1.KRaftCluster{*s.cluster, other}}, NodeImage: "kraft:2"}
+			may, err := r.takeTurn(t.Context(), s)
+			require.NoError(t, err)
+			require.Equal(t, !tc.waits, may, s.turn)
+		})
+	}
+}
+
+// TestATurnEnds with the roll, and the next cluster has it.
+func TestATurnEnds(t *testing.T) {
+	first, second := looked(), looked()
+	second.cluster.Name = "second"
+	r := &Reconciler{Client: &clusters{all: []v1alpha1.KRaftCluster{*first.cluster, *second.cluster}}, NodeImage: "kraft:2", AtOnce: 1}
+	take := func(s *scope) bool {
+		s.written.AcceptedGeneration = s.cluster.Generation
+		s.turn = ""
+		may, err := r.takeTurn(t.Context(), s)
+		require.NoError(t, err)
+		return may
+	}
+	require.True(t, take(first))
+	require.True(t, take(first), "it goes on")
+	require.False(t, take(second))
+	require.Equal(t, "its turn: the operator's new image rolls ns/demo first", second.turn)
+	second.report(nil)
+	require.True(t, second.isReady())
+	require.True(t, !rolls(&second.cluster.Status))
+	r.endTurn(first)
+	require.True(t, take(second))
+	require.Equal(t, "kraft:2", second.cluster.Status.OperatorImage)
+}
+
+// TestARollTakesItsTurn: no step of a roll that waits is taken.
+func TestARollTakesItsTurn(t *testing.T) {
+	s := looked()
+	s.written.AcceptedGeneration = s.cluster.Generation
+	other := v1alpha1.KRaftCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "other"}}
+	other.Status = v1alpha1.KRaftClusterStatus{OperatorImage: "kraft:2", Conditions: []metav1.Condition{{Type: v1alpha1.ConditionRolling, Status: metav1.ConditionTrue, Reason: "Restarting"}}}
+	r := &Reconciler{Client: &clusters{all: []v1alpha1.KRaftCluster{other}}, NodeImage: "kraft:2"}
+	s.pods[podName(s.nodes[0].name)].Annotations = map[string]string{annotationTemplateHash: "old"}
+	result, err := r.rollOne(t.Context(), s)
+	require.NoError(t, err)
+	require.True(t, result.IsZero(), "the other steps have their turn")
+	require.Equal(t, plan.RollDone, s.roll.Do)
+	require.NotEmpty(t, s.turn)
+}
