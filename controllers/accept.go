@@ -92,7 +92,8 @@ func (r *Reconciler) tryOut(ctx context.Context, s *scope, last *v1alpha1.KRaftC
 
 // holdBack edits s.spec to what is carried out and lists what isn't.
 func (s *scope) holdBack(last *v1alpha1.KRaftClusterSpec) {
-	if id := s.cluster.Status.ClusterID; s.spec.Adopt != nil && s.spec.Adopt.ClusterID != id {
+	// What the API refuses since may stand in an object that is older.
+	if id := s.cluster.Status.ClusterID; s.spec.Adopt != nil && s.spec.Adopt.ClusterID != "" && s.spec.Adopt.ClusterID != id {
 		s.hold("spec.adopt.clusterID", "AnotherCluster", "this is cluster %s, and stays it: set that, or remove the field", id)
 		s.spec.Adopt = nil
 	}

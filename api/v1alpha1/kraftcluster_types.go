@@ -26,6 +26,8 @@ const MaxNameLength = 37
 // +kubebuilder:printcolumn:name="STATUS",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 37",message="metadata.name: too long for the names of its pods (<name>-controller-<id>-0): use at most 37 characters"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: becomes the name of Services: use lower-case letters, digits and '-', starting with a letter"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.adopt) || !has(self.spec.adopt.clusterID) || self.spec.adopt.clusterID == '' || !has(self.status) || !has(self.status.clusterID) || self.status.clusterID == self.spec.adopt.clusterID || has(oldSelf.spec.adopt) && has(oldSelf.spec.adopt.clusterID) && oldSelf.spec.adopt.clusterID == self.spec.adopt.clusterID",message="spec.adopt.clusterID: this cluster is the one of status.clusterID, and stays it: set that, or remove the field"
+// +kubebuilder:validation:XValidation:rule="!self.spec.controllers.roles.exists(r, r == 'broker') || self.spec.controllers.replicas >= oldSelf.spec.controllers.replicas || !has(self.status) || !has(self.status.formed) || !self.status.formed",message="spec.controllers.replicas: combined nodes may hold replicas that would be lost: leave it as it is; for fewer voters set spec.quorum.voters"
 type KRaftCluster struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -84,6 +86,9 @@ type KRaftClusterSpec struct {
 	// +optional
 	Brokers *BrokersSpec `json:"brokers,omitempty"`
 
+	// The last rule finds the first Internal one by index: what filter() returns has no bound, and the API server's estimate of the cost would
+	// be too high.
+
 	// Listeners are where clients connect. The first Internal one is also used between the brokers.
 	// +listType=map
 	// +listMapKey=name
@@ -92,6 +97,7 @@ type KRaftClusterSpec struct {
 	// +kubebuilder:default={{name: "internal", port: 9092, type: "Internal"}}
 	// +kubebuilder:validation:XValidation:rule="self.exists(l, l.type == 'Internal')",message="spec.listeners: the brokers need one listener of type Internal to reach each other"
 	// +kubebuilder:validation:XValidation:rule="self.all(l, self.exists_one(m, m.port == l.port))",message="spec.listeners: two listeners have the same port: give each its own"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(l, l.type == 'Internal') || (self[0].type == 'Internal' ? self[0].name : self[1].type == 'Internal' ? self[1].name : self[2].type == 'Internal' ? self[2].name : self[3].type == 'Internal' ? self[3].name : self[4].type == 'Internal' ? self[4].name : self[5].type == 'Internal' ? self[5].name : self[6].type == 'Internal' ? self[6].name : self[7].name) == (oldSelf[0].type == 'Internal' ? oldSelf[0].name : oldSelf[1].type == 'Internal' ? oldSelf[1].name : oldSelf[2].type == 'Internal' ? oldSelf[2].name : oldSelf[3].type == 'Internal' ? oldSelf[3].name : oldSelf[4].type == 'Internal' ? oldSelf[4].name : oldSelf[5].type == 'Internal' ? oldSelf[5].name : oldSelf[6].type == 'Internal' ? oldSelf[6].name : oldSelf[7].name)",message="spec.listeners: the brokers reach each other by the first listener of type Internal, and while they are restarted one by one they need it as it is: keep its name and its place, and add others after it"
 	// +optional
 	Listeners []ListenerSpec `json:"listeners,omitempty"`
 

@@ -150,6 +150,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.type == 'NodePort' || !(has(self.advertisedHost) || has(self.bootstrapNodePort))",message="advertisedHost and bootstrapNodePort are for type NodePort only: remove them, or change the type"
 // +kubebuilder:validation:XValidation:rule="!(self.port in [8080, 9093])",message="port: 9093 is the controllers' and 8080 the probes' and metrics': use another, such as 9092 or 9094"
 // +kubebuilder:validation:XValidation:rule="self.name != 'controller'",message="name: controller is the quorum's own listener: use another name"
+// +kubebuilder:validation:XValidation:rule="self.port == oldSelf.port && self.type == oldSelf.type",message="port and type of a listener that is there can't be changed, as brokers are restarted one by one and its Services are the same for all: add another listener, move the clients there, and remove this one"
 type ListenerSpec struct {
 	// Name of the listener; its Kafka listener name is this in upper case.
 	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`

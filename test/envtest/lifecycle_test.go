@@ -218,10 +218,6 @@ func TestWhatCantBeDoneYetIsHeldBack(t *testing.T) {
 	}{
 		{"a value only the operator can judge", "spec.config",
 			func(c *v1alpha1.KRaftCluster) { c.Spec.Config = map[string]string{"num.partitions": "six"} }, func(c *v1alpha1.KRaftCluster) { c.Spec.Config = nil }},
-		{"to be another cluster", "spec.adopt.clusterID",
-			func(c *v1alpha1.KRaftCluster) {
-				c.Spec.Adopt = &v1alpha1.AdoptSpec{ClusterID: "AAAAAAAAAAAAAAAAAAAAAQ"}
-			}, func(c *v1alpha1.KRaftCluster) { c.Spec.Adopt = nil }},
 		{"a pod template that the API refuses", "spec.brokers",
 			func(c *v1alpha1.KRaftCluster) {
 				c.Spec.Brokers.Resources.Requests = v1alpha1.Amounts{"cpu": intstr.FromInt32(4)}

@@ -2,6 +2,7 @@ package envtest
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,6 +157,16 @@ func TestAnEditThatCantBeIsRefused(t *testing.T) {
 		{"class set later", base, "spec/controllers/storage/class", "fast", []string{"spec.controllers.storage", "class can't be changed"}},
 		{"roles changed", combined, "spec/controllers/roles", "[controller]", []string{"spec.controllers.roles", "can't be changed"}},
 		{"scaled while combined", combined, "spec/brokers", "{replicas: 5}", []string{"spec.brokers.storage", "Required"}},
+		{"a listener's port", base, "spec/listeners", "[{name: internal, port: 9192, type: Internal}, {name: external, port: 9094, type: NodePort}]", []string{"spec.listeners[0]", "add another listener, move the clients there"}},
+		{"the other listener's port", base, "spec/listeners", "[{name: internal, port: 9092, type: Internal}, {name: external, port: 9194, type: NodePort}]", []string{"spec.listeners[1]", "add another listener"}},
+		{"a listener's type", base, "spec/listeners", "[{name: internal, port: 9092, type: Internal}, {name: external, port: 9094, type: Internal}]", []string{"spec.listeners[1]", "port and type"}},
+		{"the first listener's name", base, "spec/listeners", "[{name: inside, port: 9092, type: Internal}, {name: external, port: 9094, type: NodePort}]", []string{"spec.listeners", "keep its name and its place"}},
+		{"the first listener replaced", base, "spec/listeners", "[{name: inside, port: 9192, type: Internal}, {name: internal, port: 9092, type: Internal}]", []string{"spec.listeners", "add others after it"}},
+		{"the first listener taken off", base, "spec/listeners", "[{name: inside, port: 9192, type: Internal}]", []string{"spec.listeners", "keep its name"}},
+		{"no Internal listener", base, "spec/listeners", "[{name: external, port: 9094, type: NodePort}]", []string{"one listener of type Internal"}},
+		{"a listener more, in front", base, "spec/listeners", "[{name: other, port: 9095, type: NodePort}, {name: internal, port: 9092, type: Internal}, {name: inside, port: 9192, type: Internal}]", nil},
+		{"other listeners taken off", base, "spec/listeners", "[{name: internal, port: 9092, type: Internal}]", nil},
+		{"another node port", base, "spec/listeners", "[{name: internal, port: 9092, type: Internal}, {name: external, port: 9094, type: NodePort, bootstrapNodePort: 30999}]", nil},
 		{"brokers scaled", base, "spec/brokers/replicas", "5", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -166,6 +177,68 @@ func TestAnEditThatCantBeIsRefused(t *testing.T) {
 			requireVerdict(t, kube.Update(t.Context(), u), tc.want)
 		})
 	}
+}
+
+// TestAnEditThatTheStatusForbids: what the cluster is can't be edited away, and no such rule holds up anything else.
+func TestAnEditThatTheStatusForbids(t *testing.T) {
+	const own, other = "AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"
+	made := func(t *testing.T, name, from string, status map[string]any) *unstructured.Unstructured {
+		u := object(t, from)
+		u.SetName(name)
+		require.NoError(t, kube.Create(t.Context(), u))
+		report(t, u, status)
+		return u
+	}
+	formed := map[string]any{"clusterID": own, "formed": true}
+	for i, tc := range []struct {
+		name, from  string
+		status      map[string]any
+		path, value string
+		want        []string
+	}{
+		{"its own id", base, formed, "spec/adopt", "{clusterID: " + own + "}", nil},
+		{"no id", base, formed, "spec/adopt", "{clusterID: ''}", nil},
+		{"another's id", base, formed, "spec/adopt", "{clusterID: " + other + "}", []string{"spec.adopt.clusterID", "stays it"}},
+		{"an id before it has one", base, nil, "spec/adopt", "{clusterID: " + other + "}", nil},
+		{"fewer combined nodes", combined, formed, "spec/controllers/replicas", "1", []string{"spec.controllers.replicas", "combined nodes may hold replicas"}},
+		{"fewer combined nodes, while it forms", combined, map[string]any{"clusterID": own}, "spec/controllers/replicas", "1", nil},
+		{"more combined nodes", combined, formed, "spec/controllers/replicas", "5", nil},
+		{"fewer combined voters", combined, formed, "spec/quorum", "{voters: 1}", nil},
+		{"fewer controllers", base, formed, "spec/controllers/replicas", "1", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			u := made(t, fmt.Sprintf("status-%d", i), tc.from, tc.status)
+			edit(t, u, tc.path, tc.value)
+			requireVerdict(t, kube.Update(t.Context(), u), tc.want)
+		})
+	}
+	t.Run("in the forbidden state already", func(t *testing.T) {
+		from := object(t, base)
+		edit(t, from, "spec/adopt", "{clusterID: "+other+"}")
+		text, err := yaml.Marshal(from.Object)
+		require.NoError(t, err)
+		u := made(t, "status-clash", string(text), formed)
+		report(t, u, map[string]any{"clusterID": own, "formed": true, "version": "4.3"})
+		u.SetLabels(map[string]string{"a": "b"})
+		require.NoError(t, kube.Update(t.Context(), u), "a label")
+		edit(t, u, "spec/brokers/replicas", "5")
+		require.NoError(t, kube.Update(t.Context(), u), "another field")
+		edit(t, u, "spec/adopt", "-")
+		require.NoError(t, kube.Update(t.Context(), u), "the way out")
+	})
+}
+
+// report writes the status, as the operator does.
+func report(t *testing.T, u *unstructured.Unstructured, status map[string]any) {
+	t.Helper()
+	now, _, err := unstructured.NestedMap(u.Object, "status")
+	require.NoError(t, err)
+	if now == nil {
+		now = map[string]any{}
+	}
+	maps.Copy(now, status)
+	require.NoError(t, unstructured.SetNestedMap(u.Object, now, "status"))
+	require.NoError(t, kube.Status().Update(t.Context(), u))
 }
 
 func requireVerdict(t *testing.T, err error, want []string) {

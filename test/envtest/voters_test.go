@@ -303,9 +303,13 @@ func TestCombinedNodesStayWhileTheyMayHoldReplicas(t *testing.T) {
 	w := newWorld(t)
 	w.lead(0)
 	w.apply(combined)
-	w.await("demo", "Ready", is("Ready", "True"))
-	w.edit("demo", func(c *v1alpha1.KRaftCluster) { c.Spec.Controllers.Replicas = 1 })
-	c := w.await("demo", "held back", is("Stalled", "True"))
+	c := w.await("demo", "Ready", is("Ready", "True"))
+	c.Spec.Controllers.Replicas = 1
+	requireVerdict(t, kube.Update(t.Context(), c), []string{"spec.controllers.replicas", "combined nodes may hold replicas", "spec.quorum.voters"})
+
+	w.destroy(c) // over the claims of three there can be one that asks for fewer
+	w.apply(strings.Replace(combined, "replicas: 3", "replicas: 1", 1))
+	c = w.await("demo", "held back", is("Stalled", "True"))
 	require.Equal(t, "BrokersHoldReplicas", c.Status.HeldBack[0].Reason)
 	require.Equal(t, "spec.controllers.replicas", c.Status.HeldBack[0].Field)
 	require.Equal(t, []string{"remove 2", "remove 1"}, w.whatChanged())
