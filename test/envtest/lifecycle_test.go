@@ -126,6 +126,29 @@ func TestARollWaitsForMinISR(t *testing.T) {
 	require.Equal(t, 1, w.mostDown())
 }
 
+// TestARollGoesPastABrokerThatLags: its budget is shut for its own lag, and it restarts all the same, before its turn.
+func TestARollGoesPastABrokerThatLags(t *testing.T) {
+	w := newWorld(t)
+	w.apply(base)
+	w.await("demo", "Ready", is("Ready", "True"))
+	w.lag(1002, 1000, true)
+	w.takeStarted()
+	w.edit("demo", func(c *v1alpha1.KRaftCluster) {
+		c.Spec.Brokers.Template.Annotations = map[string]string{"example.com/restart": "1"}
+	})
+	w.awaitStarted("demo-broker-1002@kraft:1")
+	w.awaitEvent("Replacing", "it lags")
+	w.await("demo", "the roll waits", func(c *v1alpha1.KRaftCluster) bool {
+		return c.Status.Doing != nil && strings.Contains(c.Status.Doing.WaitsFor, "demo-broker-1000 can't be spared: without it 1 partitions")
+	})
+	require.Equal(t, []string{"demo-broker-1002@kraft:1"}, w.takeStarted())
+	w.lag(1002, 1000, false)
+	w.await("demo", "Ready after the roll", func(c *v1alpha1.KRaftCluster) bool {
+		return is("Ready", "True")(c) && c.Status.Pools[1].Updated == 3
+	})
+	require.Len(t, w.takeStarted(), 2)
+}
+
 // TestARolloutStopsAtTheFirstPodThatDoesntComeBack: the others keep their templates, and mending the spec finishes it.
 func TestARolloutStopsAtTheFirstPodThatDoesntComeBack(t *testing.T) {
 	w := newWorld(t)

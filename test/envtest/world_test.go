@@ -55,7 +55,7 @@ type world struct {
 
 	mu      sync.Mutex
 	leader  int32
-	short   map[int32]bool  // brokers that can't be spared
+	short   map[int32]int32 // brokers that can't be spared, and whose replica lags
 	stuck   map[string]bool // pods that don't become Ready
 	nextIP  int
 	started []string // pods in the order they were made, name@image
@@ -102,7 +102,7 @@ func (w *world) elsewhere(ns string) *world {
 
 func startWorld(t *testing.T, ns string, api *rest.Config) *world {
 	t.Helper()
-	w := &world{t: t, ns: ns, leader: 1, short: map[int32]bool{}, stuck: map[string]bool{}, disks: map[int32][16]byte{}, dynamic: map[string]string{}}
+	w := &world{t: t, ns: ns, leader: 1, short: map[int32]int32{}, stuck: map[string]bool{}, disks: map[int32][16]byte{}, dynamic: map[string]string{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	t.Cleanup(func() { cancel(); done.Wait() })
@@ -484,8 +484,8 @@ func (w *world) DescribeTopics(ctx context.Context, addrs []string) (*admin.Topi
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t := &admin.Topics{Unfenced: up}
-	for id := range w.short {
-		t.Partitions = append(t.Partitions, admin.Partition{Topic: "orders", Leader: id, Replicas: []int32{id, id + 1}, ISR: []int32{id}, MinISR: 1})
+	for id, lags := range w.short {
+		t.Partitions = append(t.Partitions, admin.Partition{Topic: "orders", Leader: id, Replicas: []int32{id, lags}, ISR: []int32{id}, MinISR: 1})
 	}
 	for _, p := range w.partitions {
 		p.ISR = slices.DeleteFunc(slices.Clone(p.Replicas), func(id int32) bool { return !slices.Contains(up, id) })
@@ -504,13 +504,19 @@ func (w *world) lead(id int32) {
 	w.leader = id
 }
 
+// hold keeps a broker from being spared, for the sake of one that is no node of this cluster.
 func (w *world) hold(id int32, held bool) {
+	w.lag(1999, id, held)
+}
+
+// lag keeps a broker from being spared, as another's replica lags.
+func (w *world) lag(id, behind int32, lags bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if held {
-		w.short[id] = true
+	if lags {
+		w.short[behind] = id
 	} else {
-		delete(w.short, id)
+		delete(w.short, behind)
 	}
 }
 
