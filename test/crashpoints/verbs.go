@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -221,12 +222,60 @@ func leaving() []verb {
 		{name: "re-create-anew", from: formed(1, 1, 2, func(c *object) { deletes(c) }),
 			play: []step{now("delete the cluster", remove), create(deletes(cluster(1, 1, 2)))}, done: allOf(ready, anotherCluster), varies: true},
 		{name: "re-create", from: formed(3, 3, 1), play: []step{now("delete the cluster", remove), when("its StatefulSets are gone", noSets, create(cluster(3, 3, 1)).do)}, done: ready},
-		{name: "adopt", from: after(formed(3, 3, 1), gone(4), now("delete the cluster", remove)), play: []step{now("create one that adopts", func(w *world) {
-			c := cluster(3, 3, 1)
-			c.Spec.Adopt = &v1alpha1.AdoptSpec{ClusterID: w.fleet.q.cluster}
-			w.make(c)
-		})}, done: ready},
+		{name: "adopt", from: after(after(formed(3, 3, 1), gone(4), now("delete the cluster", remove)), allOf(gone(4), claimsOf(elsewhere)),
+			now("the claims say that they are another namespace's", rehome)), play: []step{
+			create(cluster(3, 3, 1)),
+			when("it is refused", refusedAsMoved, func(w *world) {
+				id := all[*corev1.PersistentVolumeClaim](w.store)[0].Annotations["kraft.dev/cluster-id"] // as the condition says, too
+				w.edit(func(s *spec) { s.Adopt = &v1alpha1.AdoptSpec{ClusterID: id} })
+			}),
+		}, done: allOf(ready, pods(4), sameAsAdopted, func(w *world) string { return claimsOf(w.namespace + "/" + clusterName)(w) })},
 	}
+}
+
+// elsewhere is a KRaftCluster of another namespace.
+const elsewhere = "other/" + clusterName
+
+const home = "kraft.dev/home"
+
+// rehome leaves the claims as one does who has moved them here from another namespace, with their annotations.
+func rehome(w *world) {
+	for _, claim := range all[*corev1.PersistentVolumeClaim](w.store) {
+		moved := claim.DeepCopy()
+		moved.Annotations[home] = elsewhere
+		w.must(w.platform.update(moved))
+	}
+}
+
+// claimsOf: every claim says that it is of that KRaftCluster.
+func claimsOf(cluster string) func(*world) string {
+	return holds(func(w *world) bool {
+		return !slices.ContainsFunc(all[*corev1.PersistentVolumeClaim](w.store), func(c *corev1.PersistentVolumeClaim) bool { return c.Annotations[home] != cluster })
+	}, "a claim isn't of "+cluster)
+}
+
+// refusedAsMoved: the claims aren't touched, nothing is made of them, and the condition names their home.
+func refusedAsMoved(w *world) bool {
+	c := w.cluster()
+	if c == nil {
+		return false
+	}
+	k := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
+	return k != nil && k.Reason == "Refused" && strings.Contains(k.Message, "KRaftCluster "+elsewhere) && c.Status.ClusterID == "" && noSets(w) && claimsOf(elsewhere)(w) == ""
+}
+
+// sameAsAdopted: it is the cluster that the spec names, and so are the disks.
+func sameAsAdopted(w *world) string {
+	id := w.cluster().Status.ClusterID
+	if adopt := w.cluster().Spec.Adopt; adopt == nil || adopt.ClusterID != id {
+		return "it is another cluster than the spec names"
+	}
+	for _, d := range w.fleet.disks {
+		if d.formatted && d.cluster != id {
+			return "a disk is of another cluster"
+		}
+	}
+	return ""
 }
 
 // anotherCluster: the KRaftClusters there were had an id each.
