@@ -98,14 +98,14 @@ func adopted(claims []Claim, adopt string) FormationStep {
 	if adopt != "" && adopt != id.ClusterID {
 		return refuse("the claims are of cluster %s, spec.adopt.clusterID is %s: set it to that, or remove the claims", id.ClusterID, adopt)
 	}
-	if away := elsewhere(claims); away != "" && adopt == "" {
+	if away := elsewhere(claims); away != "" && adopt == "" && planted.Bug != planted.MovedTaken {
 		return refuse("claims were moved here from %s: if that is gone, or never runs again, set spec.adopt.clusterID to %s to take them over; else move them away", away, id.ClusterID)
 	}
 	for _, c := range claims {
-		id.Formed = id.Formed || c.Formed
+		id.Formed = id.Formed || c.Formed && planted.Bug != planted.FormedForgotten
 		if len(id.Voters) == 0 {
 			id.Voters = c.Voters
-		} else if len(c.Voters) > 0 && !slices.Equal(id.Voters, c.Voters) {
+		} else if len(c.Voters) > 0 && !slices.Equal(id.Voters, c.Voters) && planted.Bug != planted.AnyVoters {
 			return refuse("claim %s names other initial voters than the rest of cluster %s: restore its annotation", c.Name, id.ClusterID)
 		}
 	}
@@ -161,7 +161,7 @@ func describe(byID map[string][]string) string {
 // HasFormed tells whether a quorum's answer proves that it has formed: a leader whose high watermark passed its own
 // leader change, voted for by the recorded set.
 func HasFormed(q *Quorum, initial []Voter) bool {
-	if q == nil || q.Leader < 0 || q.Epoch < 1 || q.HighWatermark < 1 {
+	if q == nil || q.Leader < 0 || q.Epoch < 1 || q.HighWatermark < 1 && planted.Bug != planted.FormedUnproved {
 		return false
 	}
 	for _, v := range initial {

@@ -88,6 +88,11 @@ var table = [mutations]Mutant{
 	AnyOrder:         {Name: "any-order", Bug: "Without a leader, a controller stops while another, which may have led, still does."},
 	StuckForEver:     {Name: "stuck-for-ever", Bug: "A pod on a lost Kubernetes node holds up all that stops after it."},
 
+	MovedTaken:      {Name: "moved-taken", Bug: "Claims that came from another namespace are taken up without a word."},
+	FormedForgotten: {Name: "formed-forgotten", Bug: "A cluster that is made again may form once more, though a claim says that it has formed."},
+	AnyVoters:       {Name: "any-voters", Bug: "The first claim's initial voters are taken, whatever the others name."},
+	FormedUnproved:  {Name: "formed-unproved", Bug: "A quorum counts as formed as soon as somebody leads it, before anything is committed."},
+
 	NewBesideClaims: {Name: "new-beside-claims", Bug: "A cluster that is made again draws new ids beside its claims.", Verb: "re-create"},
 	PermitStays:     {Name: "permit-stays", Bug: "An empty disk may form a quorum after the first one has.", Verb: "form"},
 	SettingStays:    {Name: "setting-stays", Bug: "A dynamic setting that the spec no longer names stays.", Verb: "settings"},

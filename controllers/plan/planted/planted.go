@@ -70,6 +70,12 @@ const (
 	AnyOrder
 	StuckForEver
 
+	// Formation.
+	MovedTaken
+	FormedForgotten
+	AnyVoters
+	FormedUnproved
+
 	// Identity and settings.
 	NewBesideClaims
 	PermitStays

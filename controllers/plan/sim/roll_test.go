@@ -18,7 +18,7 @@ var rewrite = flag.Bool("rewrite", false, "write the golden logs anew")
 
 // TestEverySimulationKeepsItsRules plays the seeds of those that no other test plays.
 func TestEverySimulationKeepsItsRules(t *testing.T) {
-	counted := []string{"brokers", "wide", "voters"} // their tests count what happened as well
+	counted := []string{"brokers", "wide", "voters", "formation"} // their tests count what happened as well
 	for _, s := range All() {
 		t.Run(s.Name, func(t *testing.T) {
 			for seed := range s.Seeds {
@@ -50,6 +50,7 @@ func TestLogs(t *testing.T) {
 	for seed := range uint64(2) {
 		golden(t, fmt.Sprintf("mended-%d", seed), held(t, playBadTemplate, seed).log)
 		golden(t, fmt.Sprintf("hibernate-%d", seed), held(t, playHibernation, seed).log)
+		golden(t, fmt.Sprintf("formation-%d", seed), held(t, playFormation, seed).log)
 		golden(t, fmt.Sprintf("brokers-%d", seed), held(t, playBrokers, seed).log)
 		golden(t, fmt.Sprintf("voters-%d", seed), held(t, playVoters, seed).log)
 	}

@@ -1,7 +1,7 @@
 // Package sim plays the planners in small simulated clusters. A cluster's own events come in seeded random order between
 // the operator's steps, and rules that are written without the planners' own functions hold at every one of them: never
 // below a majority or min.insync.replicas by our act, at most one change of the voters in flight, no identity twice, no
-// churn from blips, an end within a bound.
+// second quorum beside a disk of the first, no churn from blips, an end within a bound.
 package sim
 
 import (
@@ -30,6 +30,7 @@ func All() []Simulation {
 		simulation("never-started", 100, playNeverStarted),
 		simulation("restart", 200, playRestart),
 		simulation("hibernate", 300, playHibernation),
+		simulation("formation", 300, playFormation),
 		simulation("brokers", 120, playBrokers),
 		simulation("wide-bad-template", 30, playWideBadTemplate),
 		simulation("wide-broken", 30, playWideBroken),
