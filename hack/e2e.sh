@@ -28,7 +28,7 @@ trap cleanup EXIT
 RUN='^Test(KRaftCluster|DemoOnTheCurrentContext)$' TIMEOUT=25m
 if [ -n "${E2E_FULL:-}" ]; then
 	RUN='^TestFull$' TIMEOUT=75m
-	say "the image of the previous commit"
+	say "the image and the manifests of the previous commit"
 	PREVIOUS=$CACHE/e2e-previous # always the same: Go's cache knows packages by their folder
 	rm -rf "$PREVIOUS"
 	mkdir -p "$PREVIOUS"
@@ -36,8 +36,11 @@ if [ -n "${E2E_FULL:-}" ]; then
 	git archive HEAD~1 | tar -x -C "$PREVIOUS"
 	make --no-print-directory -C "$PREVIOUS" image IMAGE="$PREVIOUS_IMAGE" VERSION=previous
 	"$LOCALKUBE" --name "$CLUSTER" load "$PREVIOUS/bin/image.tar"
+	# What a user had applied before: its CRDs and rights, too.
+	PREVIOUS_MANIFEST=$CACHE/e2e-previous.yaml
+	"$KUBECTL" kustomize "$PREVIOUS/config/default" >"$PREVIOUS_MANIFEST"
 	rm -rf "$PREVIOUS"
-	export PREVIOUS_IMAGE
+	export PREVIOUS_IMAGE PREVIOUS_MANIFEST
 fi
 if [ -n "${E2E_KEDA:-}" ]; then
 	RUN='^TestKEDA$'

@@ -44,10 +44,13 @@ func TestKRaftCluster(t *testing.T) {
 	t.Run("the other samples", otherSamples)
 }
 
+// manifestImage is what config/manager names; an overlay names another.
+const manifestImage = "kraft.local/kraft-operator:dev"
+
 func manifest(t testing.TB, dir string) string {
 	t.Helper()
 	out := kubectl(t, "kustomize", filepath.Join("..", "..", "config", dir))
-	return strings.ReplaceAll(out, "kraft.local/kraft-operator:dev", env(t, "IMAGE"))
+	return strings.ReplaceAll(out, manifestImage, env(t, "IMAGE"))
 }
 
 func apply(t testing.TB, yaml string, args ...string) string {
@@ -84,8 +87,7 @@ func helmInstall(t *testing.T) {
 }
 
 func kustomizeInstall(t *testing.T) {
-	apply(t, manifest(t, "default"), "--server-side", "--force-conflicts")
-	kubectl(t, "-n", operatorNamespace, "rollout", "status", "deployment/kraft-operator", "--timeout=60s")
+	rolloutOperator(t, manifest(t, "default"))
 	createNamespace(t)
 }
 

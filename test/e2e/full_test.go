@@ -21,7 +21,7 @@ import (
 // table.
 func TestFull(t *testing.T) {
 	t.Cleanup(printReport)
-	t.Run("the operator of the previous commit is installed", func(t *testing.T) { installOperator(t, env(t, "PREVIOUS_IMAGE")) })
+	t.Run("the operator of the previous commit is installed", func(t *testing.T) { installPrevious(t) })
 	t.Run("a cluster of one voter and three brokers", func(t *testing.T) { form(t, 1, 1, "standard") })
 	if t.Failed() {
 		t.FailNow()
@@ -110,14 +110,18 @@ func settled(t testing.TB) {
 	})
 }
 
-func installOperator(t *testing.T, image string) {
-	rolloutOperator(t, image)
+// installPrevious installs what the previous commit would have: its CRDs, rights and Deployment, with its image.
+func installPrevious(t *testing.T) {
+	yaml, err := os.ReadFile(env(t, "PREVIOUS_MANIFEST"))
+	require.NoError(t, err)
+	require.Contains(t, string(yaml), manifestImage)
+	rolloutOperator(t, strings.ReplaceAll(string(yaml), manifestImage, env(t, "PREVIOUS_IMAGE")))
 	createNamespace(t)
 }
 
-func rolloutOperator(t testing.TB, image string) {
+func rolloutOperator(t testing.TB, yaml string) {
 	t.Helper()
-	apply(t, strings.ReplaceAll(manifest(t, "default"), env(t, "IMAGE"), image), "--server-side", "--force-conflicts")
+	apply(t, yaml, "--server-side", "--force-conflicts")
 	kubectl(t, "-n", operatorNamespace, "rollout", "status", "deployment/kraft-operator", "--timeout=60s")
 }
 
@@ -136,9 +140,10 @@ func form(t *testing.T, voters, controllers int, class string) {
 	settled(t)
 }
 
+// upgradeOperator applies the manifests as they are now over those of the previous commit, as a user does: what is no longer in them stays.
 func upgradeOperator(t *testing.T, _ *background) {
 	before := operator(t)
-	rolled(t, func() { rolloutOperator(t, env(t, "IMAGE")) }, false)
+	rolled(t, func() { rolloutOperator(t, manifest(t, "default")) }, false)
 	require.NotEqual(t, before.UID, operator(t).UID)
 	require.Equal(t, env(t, "IMAGE"), field(t, "{.status.image}"), "nodes run what the operator brought")
 }
