@@ -33,7 +33,7 @@ if [ -n "${E2E_FULL:-}" ]; then
 	rm -rf "$PREVIOUS"
 	mkdir -p "$PREVIOUS"
 	PREVIOUS_IMAGE=kraft.local/kraft-operator:previous
-	git archive HEAD~1 | tar -x -C "$PREVIOUS"
+	git archive "${E2E_PREVIOUS:-HEAD~1}" | tar -x -C "$PREVIOUS"
 	make --no-print-directory -C "$PREVIOUS" image IMAGE="$PREVIOUS_IMAGE" VERSION=previous
 	"$LOCALKUBE" --name "$CLUSTER" load "$PREVIOUS/bin/image.tar"
 	# What a user had applied before: its CRDs and rights, too.
