@@ -40,7 +40,7 @@ func (t *turns) begin(key types.NamespacedName, image string, all []v1alpha1.KRa
 	defer t.mu.Unlock()
 	for i := range all {
 		c := &all[i]
-		if k := client.ObjectKeyFromObject(c); k != key && (t.now[k] || c.Status.OperatorImage == image && rolls(&c.Status)) && goesOn(c) {
+		if k := client.ObjectKeyFromObject(c); k != key && (t.now[k] || c.Status.UpgradingTo == image) && goesOn(c) {
 			others = append(others, k.String())
 		}
 	}
@@ -60,7 +60,7 @@ func goesOn(c *v1alpha1.KRaftCluster) bool {
 	return c.DeletionTimestamp.IsZero() && !c.Spec.Paused && !c.Spec.Hibernated
 }
 
-// rolls tells whether a roll was under way when a status was written.
+// rolls tells whether a roll that had begun was under way when a status was written.
 func rolls(st *v1alpha1.KRaftClusterStatus) bool {
 	c := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionRolling)
 	return c != nil && c.Status == metav1.ConditionTrue && c.Reason != reasonTurn
@@ -71,22 +71,23 @@ func rolls(st *v1alpha1.KRaftClusterStatus) bool {
 // cluster with a node that can't run as it is.
 func (r *Reconciler) takeTurn(ctx context.Context, s *scope) (bool, error) {
 	st := &s.cluster.Status
-	if st.OperatorImage == r.NodeImage {
+	if st.OperatorImage == r.NodeImage || st.UpgradingTo == r.NodeImage {
 		return true, nil
 	}
 	ready := meta.FindStatusCondition(s.written.Conditions, v1alpha1.ConditionReady)
 	asked := s.written.AcceptedGeneration != s.cluster.Generation || ready != nil && ready.Reason == reasonRolling
-	if !asked && !rolls(&s.written) && !slices.ContainsFunc(s.snapshot().Nodes, cantRun) {
-		var all v1alpha1.KRaftClusterList
-		if err := r.List(ctx, &all); err != nil {
-			return false, fmt.Errorf("listing the clusters that the operator's image rolls: %w", err)
-		}
-		if others := r.turns.begin(client.ObjectKeyFromObject(s.cluster), r.NodeImage, all.Items, max(1, r.AtOnce)); others != nil {
-			s.turn = fmt.Sprintf("its turn: the operator's new image rolls %s first", strings.Join(others, ", "))
-			return false, nil
-		}
+	if asked || rolls(&s.written) || slices.ContainsFunc(s.snapshot().Nodes, cantRun) {
+		return true, nil
 	}
-	st.OperatorImage = r.NodeImage
+	var all v1alpha1.KRaftClusterList
+	if err := r.List(ctx, &all); err != nil {
+		return false, fmt.Errorf("listing the clusters that the operator's image rolls: %w", err)
+	}
+	if others := r.turns.begin(client.ObjectKeyFromObject(s.cluster), r.NodeImage, all.Items, max(1, r.AtOnce)); others != nil {
+		s.turn = fmt.Sprintf("its turn: the operator's new image rolls %s first", strings.Join(others, ", "))
+		return false, nil
+	}
+	st.UpgradingTo = r.NodeImage
 	return true, nil
 }
 
@@ -96,6 +97,6 @@ func cantRun(n plan.Node) bool {
 
 // endTurn takes note that every node is as this operator makes it.
 func (r *Reconciler) endTurn(s *scope) {
-	s.cluster.Status.OperatorImage = r.NodeImage
+	s.cluster.Status.OperatorImage, s.cluster.Status.UpgradingTo = r.NodeImage, ""
 	r.turns.end(client.ObjectKeyFromObject(s.cluster))
 }

@@ -36,11 +36,11 @@ func TestTheOperatorsImageRollsFewClustersAtOnce(t *testing.T) {
 		own   func(*scope)
 		waits bool
 	}{
-		{name: "nobody rolls", other: func(c *v1alpha1.KRaftCluster) { c.Status.Conditions = nil }},
 		{name: "another rolls", waits: true},
 		{name: "another has stopped", waits: true, other: func(c *v1alpha1.KRaftCluster) { c.Status.Conditions = rolling("Stopped") }},
-		{name: "another waits for its turn", other: func(c *v1alpha1.KRaftCluster) { c.Status.Conditions = rolling(reasonTurn) }},
-		{name: "another rolls for its spec", other: func(c *v1alpha1.KRaftCluster) { c.Status.OperatorImage = "kraft:1" }},
+		{name: "another waits for its turn", other: func(c *v1alpha1.KRaftCluster) { c.Status.UpgradingTo, c.Status.Conditions = "", rolling(reasonTurn) }},
+		{name: "another rolls for its spec", other: func(c *v1alpha1.KRaftCluster) { c.Status.OperatorImage, c.Status.UpgradingTo = "kraft:2", "" }},
+		{name: "another was in the middle of the last upgrade", other: func(c *v1alpha1.KRaftCluster) { c.Status.UpgradingTo = "kraft:1" }},
 		{name: "another is paused in its roll", other: func(c *v1alpha1.KRaftCluster) { c.Spec.Paused = true }},
 		{name: "another was hibernated", other: func(c *v1alpha1.KRaftCluster) { c.Spec.Hibernated = true }},
 		{name: "another is being deleted", other: func(c *v1alpha1.KRaftCluster) { c.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }},
@@ -50,7 +50,8 @@ func TestTheOperatorsImageRollsFewClustersAtOnce(t *testing.T) {
 		}},
 		{name: "it is under way", own: func(s *scope) { s.written.Conditions = rolling("Restarting") }},
 		{name: "it has waited", waits: true, own: func(s *scope) { s.written.Conditions = rolling(reasonTurn) }},
-		{name: "it has begun", own: func(s *scope) { s.cluster.Status.OperatorImage = "kraft:2" }},
+		{name: "it has begun", own: func(s *scope) { s.cluster.Status.UpgradingTo = "kraft:2" }},
+		{name: "its nodes are this operator's", own: func(s *scope) { s.cluster.Status.OperatorImage = "kraft:2" }},
 		{name: "a node of its is down", waits: true, own: func(s *scope) { delete(s.pods, "demo-broker-1000-0") }},
 		{name: "a node of its can't run", own: func(s *scope) {
 			s.pods["demo-broker-1000-0"].Status = corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}}
@@ -58,7 +59,7 @@ func TestTheOperatorsImageRollsFewClustersAtOnce(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			other := v1alpha1.KRaftCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "other"}}
-			other.Status = v1alpha1.KRaftClusterStatus{OperatorImage: "kraft:2", Conditions: rolling("Restarting")}
+			other.Status = v1alpha1.KRaftClusterStatus{OperatorImage: "kraft:1", UpgradingTo: "kraft:2", Conditions: rolling("Restarting")}
 			if tc.other != nil {
 				tc.other(&other)
 			}
@@ -96,7 +97,10 @@ func TestATurnEnds(t *testing.T) {
 	require.True(t, !rolls(&second.cluster.Status))
 	r.endTurn(first)
 	require.True(t, take(second))
+	require.Equal(t, "kraft:2", second.cluster.Status.UpgradingTo)
+	r.endTurn(second)
 	require.Equal(t, "kraft:2", second.cluster.Status.OperatorImage)
+	require.Empty(t, second.cluster.Status.UpgradingTo)
 }
 
 // TestARollTakesItsTurn: no step of a roll that waits is taken.
@@ -104,7 +108,7 @@ func TestARollTakesItsTurn(t *testing.T) {
 	s := looked()
 	s.written.AcceptedGeneration = s.cluster.Generation
 	other := v1alpha1.KRaftCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "other"}}
-	other.Status = v1alpha1.KRaftClusterStatus{OperatorImage: "kraft:2", Conditions: []metav1.Condition{{Type: v1alpha1.ConditionRolling, Status: metav1.ConditionTrue, Reason: "Restarting"}}}
+	other.Status = v1alpha1.KRaftClusterStatus{UpgradingTo: "kraft:2", Conditions: []metav1.Condition{{Type: v1alpha1.ConditionRolling, Status: metav1.ConditionTrue, Reason: "Restarting"}}}
 	r := &Reconciler{Client: &clusters{all: []v1alpha1.KRaftCluster{other}}, NodeImage: "kraft:2"}
 	s.pods[podName(s.nodes[0].name)].Annotations = map[string]string{annotationTemplateHash: "old"}
 	result, err := r.rollOne(t.Context(), s)

@@ -45,9 +45,13 @@ type KRaftClusterStatus struct {
 	// +optional
 	Image string `json:"image,omitempty"`
 
-	// OperatorImage is that of the operator whose templates the nodes have, or are being rolled to.
+	// OperatorImage is that of the operator whose templates the nodes have.
 	// +optional
 	OperatorImage string `json:"operatorImage,omitempty"`
+
+	// UpgradingTo is the operator's image for whose sake alone the nodes are being rolled; few clusters have one at a time.
+	// +optional
+	UpgradingTo string `json:"upgradingTo,omitempty"`
 
 	// ClusterID is Kafka's cluster id, recorded before the first pod exists.
 	// +optional
