@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The end-to-end tests on a real Kubernetes of their own (hack/localkube, cluster kraft-e2e), which is removed afterwards.
 #   E2E_FULL=1        the long story, TestFull, instead of the short one
+#   E2E_PREVIOUS=rev  the commit that TestFull upgrades the operator from, instead of HEAD~1
 #   E2E_KEDA=1        brokers scaled by KEDA, TestKEDA
 #   E2E_RUN=TestName  run a part; E2E_KEEP=1 leaves the cluster up; E2E_CLUSTER=name  another name than kraft-e2e
 set -euo pipefail
