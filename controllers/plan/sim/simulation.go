@@ -34,8 +34,8 @@ func All() []Simulation {
 		simulation("brokers", 120, playBrokers),
 		simulation("wide-bad-template", 30, playWideBadTemplate),
 		simulation("wide-broken", 30, playWideBroken),
-		simulation("wide", 60, playWide),
-		simulation("wide-slow", 60, playWideSlow),
+		simulation("wide", 400, playWide),
+		simulation("wide-slow", 200, playWideSlow),
 		simulation("deaf", 100, playDeaf),
 		simulation("voters", 150, playVoters),
 	}
