@@ -82,7 +82,7 @@ func (r *Reconciler) tryOut(ctx context.Context, s *scope, last *v1alpha1.KRaftC
 		}
 		n := &node{cluster: s.cluster.Name, controller: p.controller, broker: !p.controller || s.combined(), template: *p.now, resources: *p.res}
 		n.name = s.cluster.Name + "-tried"
-		err := r.offer(ctx, s.statefulSet(n, n.name), client.ForceOwnership, client.DryRunAll)
+		err := r.apply(ctx, s.statefulSet(n, n.name), client.DryRunAll)
 		if err != nil { // also where the API doesn't answer: the accepted one goes on until it does
 			s.hold(p.field, "TemplateRefused", "template or resources: %v", err)
 			*p.now, *p.res = *p.was.DeepCopy(), *p.had.DeepCopy()

@@ -77,9 +77,7 @@ func (r *Reconciler) ensureAsleep(ctx context.Context, s *scope, n *node, live *
 	if s.hibernates() {
 		return r.ensure(ctx, n.want.DeepCopy())
 	}
-	set := marked(n.want)
-	set.ResourceVersion = live.ResourceVersion
-	return r.apply(ctx, set)
+	return r.applyAsSeen(ctx, marked(n.want), live)
 }
 
 // hibernate stops the next batch of nodes of a cluster that is to rest; plan.Hibernate says which. Everything is read
@@ -130,10 +128,11 @@ func (r *Reconciler) stop(ctx context.Context, s *scope, step plan.HibernateStep
 		set := n.want.DeepCopy()
 		set.Spec.Replicas = ptr.To(int32(0))
 		mark(set)
-		if planted.Bug != planted.StopsAsIfAlone {
-			set.ResourceVersion = live.ResourceVersion
+		write := r.applyAsSeen
+		if planted.Bug == planted.StopsAsIfAlone {
+			write = r.applyOver
 		}
-		if err := r.apply(ctx, set); err != nil {
+		if err := write(ctx, set, live); err != nil {
 			return ctrl.Result{}, fmt.Errorf("stopping node %d: %w", n.id, err)
 		}
 	}

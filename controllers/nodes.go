@@ -364,7 +364,7 @@ func (r *Reconciler) makeStatefulSet(ctx context.Context, s *scope, n *node) err
 	if err := r.stillCurrent(ctx, s); err != nil { // a node that has left since isn't made again
 		return err
 	}
-	if err := r.apply(ctx, marked(n.want)); err != nil {
+	if err := r.applyNew(ctx, marked(n.want)); err != nil {
 		return err
 	}
 	r.event(s, nil, corev1.EventTypeNormal, "NodeCreated", "Create", "node %d (%s)", n.id, n.name)
@@ -379,7 +379,7 @@ func (r *Reconciler) keepRunning(ctx context.Context, live *appsv1.StatefulSet, 
 	mended := live.DeepCopy()
 	mended.Spec.Replicas = ptr.To(replicas)
 	mended.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
-	return r.Patch(ctx, mended, client.MergeFrom(live), client.FieldOwner(fieldManager))
+	return r.Patch(ctx, mended, seen(live), client.FieldOwner(fieldManager))
 }
 
 func (r *Reconciler) createIfMissing(ctx context.Context, cm *corev1.ConfigMap) error {

@@ -14,7 +14,7 @@ func (r *Reconciler) relabel(ctx context.Context, s *scope, n *node, obj client.
 	}
 	mended := obj.DeepCopyObject().(client.Object)
 	mended.SetLabels(merged(obj.GetLabels(), n.labels()))
-	if err := r.Patch(ctx, mended, client.MergeFrom(obj), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
+	if err := r.Patch(ctx, mended, seen(obj), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("labels of %s: %w", obj.GetName(), err)
 	}
 	return nil

@@ -104,13 +104,11 @@ func (r *Reconciler) restart(ctx context.Context, s *scope, step plan.RollStep) 
 // newTemplate gives a node's StatefulSet its new template, as this pass has seen it: not one that was stopped or removed since by another
 // operator, while this one slept.
 func (r *Reconciler) newTemplate(ctx context.Context, s *scope, n *node) error {
-	set := marked(n.want)
 	live := s.sets[n.name]
 	if live == nil {
 		return apierrors.NewConflict(appsv1.Resource("statefulsets"), n.name, errors.New("it is gone"))
 	}
-	set.ResourceVersion = live.ResourceVersion
-	return r.apply(ctx, set)
+	return r.applyAsSeen(ctx, marked(n.want), live)
 }
 
 // untilSeen is how long to wait for another of Kubernetes' controllers to see a write: a moment, unless it doesn't run.

@@ -92,7 +92,7 @@ func (r *Reconciler) patchClaim(ctx context.Context, mended, live *corev1.Persis
 	if equality.Semantic.DeepEqual(mended.ObjectMeta, live.ObjectMeta) {
 		return nil
 	}
-	if err := r.Patch(ctx, mended, client.MergeFrom(live), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
+	if err := r.Patch(ctx, mended, seen(live), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("claim %s: %w", live.Name, err)
 	}
 	return nil
@@ -163,7 +163,7 @@ func (r *Reconciler) growClaim(ctx context.Context, s *scope, n *node, live *cor
 	}
 	grown := live.DeepCopy()
 	grown.Spec.Resources.Requests[corev1.ResourceStorage] = want
-	err := r.Patch(ctx, grown, client.MergeFrom(live), client.FieldOwner(fieldManager))
+	err := r.Patch(ctx, grown, seen(live), client.FieldOwner(fieldManager))
 	switch {
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
 		why := fmt.Sprintf("claim %s stays at %s: %v; use a StorageClass with allowVolumeExpansion", live.Name, has.String(), err)

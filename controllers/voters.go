@@ -228,7 +228,7 @@ func (r *Reconciler) removeLeft(ctx context.Context, s *scope) (ctrl.Result, err
 		}
 		marked := claim.DeepCopy()
 		marked.Annotations = merged(claim.Annotations, map[string]string{annotationLeft: "true"})
-		if err := r.Patch(ctx, marked, client.MergeFrom(claim), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
+		if err := r.Patch(ctx, marked, seen(claim), client.FieldOwner(fieldManager)); client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, fmt.Errorf("claim %s: %w", claim.Name, err)
 		}
 	}

@@ -3,8 +3,11 @@ package crashpoints
 import (
 	"reflect"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -28,13 +31,17 @@ func (s *store) apply(kind, name string, want map[string]any) (client.Object, er
 	if err != nil {
 		return nil, err
 	}
-	if checked := conditions(kind, want); was == nil && (checked.GetResourceVersion() != "" || checked.GetUID() != "") {
-		return nil, conflict(k, "it is gone")
-	}
-	if was == nil {
+	switch checked := conditions(kind, want); {
+	case was == nil && checked.GetUID() != "":
+		return nil, conflict(k, "uid mismatch: no existing object was found")
+	case was == nil: // whatever version is named: so does a kube-apiserver
+		obj.SetResourceVersion("")
 		obj, err = s.create(obj)
-	} else {
-		obj, err = s.replace(obj, conditions(kind, want))
+	case checked.GetUID() != "" && checked.GetUID() != was.GetUID():
+		immutable := field.Invalid(field.NewPath("metadata", "uid"), checked.GetUID(), "field is immutable")
+		return nil, apierrors.NewInvalid(schema.GroupKind{Kind: kind}, name, field.ErrorList{immutable})
+	default:
+		obj, err = s.replace(obj, checked)
 	}
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package crashpoints
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -88,11 +89,10 @@ func (c *memory) Patch(_ context.Context, obj client.Object, patch client.Patch,
 
 func (c *memory) Apply(_ context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 	u, o := obj.(appliedObject), (&client.ApplyOptions{}).ApplyOptions(opts)
-	k := key{u.GetKind(), u.GetName()}
-	if (o.Force == nil || !*o.Force) && c.m.w.objs[k] != nil && c.m.w.applied[k] == nil {
-		return conflict(k, "somebody else has set it")
+	if o.Force == nil || !*o.Force {
+		return errors.New("the model has no apply without force")
 	}
-	written, err := c.m.w.apply(k.kind, k.name, u.UnstructuredContent())
+	written, err := c.m.w.apply(u.GetKind(), u.GetName(), u.UnstructuredContent())
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ type store struct {
 }
 
 func newStore() *store {
-	return &store{namespace: "play-0", objs: map[key]client.Object{}, applied: map[key]map[string]any{}, ports: 30000}
+	return &store{namespace: "play-0", objs: map[key]client.Object{}, applied: map[key]map[string]any{}, version: 1, ports: 30000} // 1: as etcd's revisions begin
 }
 
 func (s *store) clone() *store {

@@ -56,8 +56,12 @@ func TestPreconditionsHold(t *testing.T) {
 	require.True(t, apierrors.IsConflict(err), err)
 	_, err = s.apply("Service", "svc", map[string]any{"metadata": map[string]any{"name": "svc", "resourceVersion": "0"}})
 	require.True(t, apierrors.IsConflict(err), err)
-	_, err = s.apply("Service", "gone", map[string]any{"metadata": map[string]any{"name": "gone", "resourceVersion": "7"}})
+	_, err = s.apply("Service", "svc", map[string]any{"metadata": map[string]any{"name": "svc", "uid": "another"}})
+	require.True(t, apierrors.IsInvalid(err), err)
+	_, err = s.apply("Service", "gone", map[string]any{"metadata": map[string]any{"name": "gone", "uid": "another", "resourceVersion": "7"}})
 	require.True(t, apierrors.IsConflict(err), err)
+	_, err = s.apply("Service", "new", map[string]any{"metadata": map[string]any{"name": "new", "resourceVersion": "7"}})
+	require.NoError(t, err, "TestConditionsOfApply in test/envtest has it from a kube-apiserver")
 	stale := obj.DeepCopy()
 	stale.ResourceVersion = "0"
 	_, err = s.replace(stale.DeepCopy(), stale)

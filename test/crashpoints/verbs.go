@@ -221,6 +221,13 @@ func leaving() []verb {
 		{name: "re-create-at-once", from: formed(1, 1, 2), play: []step{now("delete the cluster", remove), create(cluster(1, 1, 2))}, done: ready, varies: true},
 		{name: "re-create-anew", from: formed(1, 1, 2, func(c *object) { deletes(c) }),
 			play: []step{now("delete the cluster", remove), create(deletes(cluster(1, 1, 2)))}, done: allOf(ready, anotherCluster), varies: true},
+		{name: "outlived", play: []step{ // a frozen operator's cluster goes, and another comes under its name before it wakes
+			create(deletes(cluster(3, 3, 1))),
+			when("the operator is frozen, or it formed", func(w *world) bool {
+				return w.frozen != nil || w.cluster() != nil && w.cluster().Status.Formed && w.now.Sub(w.began) > 20*time.Second
+			}, remove),
+			when("all is gone", func(w *world) bool { return gone(0)(w) == "" }, create(deletes(cluster(3, 3, 1))).do),
+		}, done: ready, varies: true},
 		{name: "re-create", from: formed(3, 3, 1), play: []step{now("delete the cluster", remove), when("its StatefulSets are gone", noSets, create(cluster(3, 3, 1)).do)}, done: ready},
 		{name: "adopt", from: after(after(formed(3, 3, 1), gone(4), now("delete the cluster", remove)), allOf(gone(4), claimsOf(elsewhere)),
 			now("the claims say that they are another namespace's", rehome)), play: []step{

@@ -106,5 +106,6 @@ var table = [mutations]Mutant{
 	ChangeUnrecorded:      {Name: "change-unrecorded", Bug: "A change of the voters is asked for before that is in status.", Verb: "voters-1-3"},
 	TemplateBeforeItsTurn: {Name: "template-before-its-turn", Bug: "Every StatefulSet gets a new template at once.", Verb: "roll-config"},
 	StopsAsIfAlone:        {Name: "stops-as-if-alone", Bug: "A StatefulSet is stopped whatever it has become since it was read.", Verb: "hibernate-and-wake"},
+	AppliesByName:         {Name: "applies-by-name", Bug: "An object that wasn't there is written over what has come under its name since.", Verb: "outlived"},
 	StatusAsIfAlone:       {Name: "status-as-if-alone", Bug: "The status is written whatever another operator has written since.", Verb: "form-combined"},
 }

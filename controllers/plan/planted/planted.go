@@ -92,6 +92,7 @@ const (
 	TemplateBeforeItsTurn
 	StopsAsIfAlone
 	StatusAsIfAlone
+	AppliesByName
 
 	mutations //nolint:unused // the size of the table in builds that have it
 )
