@@ -23,7 +23,7 @@
 // a namespace of its own, and the operator is a manager of controller-runtime. What there is, is brought into store and fleet
 // (observe.go), where scripts and rules look for it. No two plays go the same way there: points are those that came in two plays without
 // a fault, they are known by which of its kind a write is, or after which write a read comes, and a play whose point doesn't
-// come is played again, then counted as missed. A frozen process is taken over from after 1.5 s, not when a lease has run out.
+// come is played again, then another in its place, then counted as missed. A frozen process is taken over from after 1.5 s, not when a lease has run out.
 // What the operator writes and asks for without a fault must be the same on both (likeness.go).
 //
 // What the model leaves out: admission by CEL and defaulting (clusters are written out in full), events, several

@@ -79,23 +79,50 @@ func exhaust(s stage, v verb, slots chan struct{}, only string, every, lines int
 	}
 	if p != nil {
 		plays := slices.DeleteFunc(p.plays(), func(x play) bool { return !chosen(x, only) })
+		rest := &spares{}
 		if n := every * s.part(p.name); n > 1 {
-			plays = thinned(plays, n)
+			whole := plays
+			plays = thinned(whole, n)
+			rest.plays = slices.DeleteFunc(slices.Clone(whole), func(x play) bool { return slices.Contains(plays, x) })
 		}
 		trials := make([]trial, len(plays))
 		spread(len(plays), len(plays), func(i int) {
 			trials[i] = trial{play: plays[i], p: p}
-			trials[i].run()
+			trials[i].run(rest)
 		})
 		t.sum = p.report(&text, trials, only, lines)
-		t.ok = t.ok && t.missed <= max(2, t.tried/10)
+		t.ok = t.ok && t.missed <= max(2, t.tried/10) // more, and it is the point's name that is wrong, or the wait for it
 	}
 	t.text = text.String()
 	return t
 }
 
-// sum is what came of a verb's trials. missed are those whose point never came, which aren't played ones.
+// sum is what came of a verb's trials. missed are those whose point never came, nor that of another in their place; they aren't played ones.
 type sum struct{ tried, played, converged, missed int }
+
+// spares are plays of a verb that weren't chosen: one stands in for a play of its fault whose point never came.
+type spares struct {
+	mu    sync.Mutex
+	plays []play
+}
+
+// after takes the first spare play of a fault whose point is a later one, or the first of all.
+func (s *spares) after(was play) (play, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	best := -1
+	for i, x := range s.plays {
+		if x.Fault == was.Fault && (best < 0 || x.Point > was.Point && s.plays[best].Point < was.Point) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return play{}, false
+	}
+	found := s.plays[best]
+	s.plays = slices.Delete(s.plays, best, best+1)
+	return found, true
+}
 
 // report writes what came of the verb's trials, with the stories of those that didn't converge.
 func (p *prepared) report(out io.Writer, all []trial, only string, lines int) (s sum) {
@@ -156,17 +183,32 @@ type trial struct {
 	result
 }
 
-// again is how often a play is tried whose point doesn't come.
+// again is how often a play is tried whose point doesn't come, and how many others then are in its place.
 const again = 3
 
-func (t *trial) run() {
+func (t *trial) run(rest *spares) {
+	t.try()
 	for range again {
-		if t.result = t.p.once(t.Fault, t.Point, false); !t.missed {
+		other, ok := play{}, t.missed
+		if ok {
+			other, ok = rest.after(t.play)
+		}
+		if !ok {
 			break
 		}
+		t.play = other
+		t.try()
 	}
 	if t.problem == "" {
 		t.w = nil
+	}
+}
+
+func (t *trial) try() {
+	for range again {
+		if t.result = t.p.once(t.Fault, t.Point, false); !t.missed {
+			return
+		}
 	}
 }
 

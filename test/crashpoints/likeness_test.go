@@ -58,3 +58,19 @@ func TestThinnedPlaysAreOfAllFaults(t *testing.T) {
 	}
 	require.Equal(t, plays, thinned(plays, 1))
 }
+
+// TestAnotherPlayStandsIn: of the same fault, at a later point if there is one, and each once.
+func TestAnotherPlayStandsIn(t *testing.T) {
+	rest := &spares{plays: []play{{"form", 1, After}, {"form", 2, Before}, {"form", 6, Before}, {"form", 7, Before}}}
+	var points []int
+	for {
+		x, ok := rest.after(play{"form", 5, Before})
+		if !ok {
+			break
+		}
+		require.Equal(t, Before, x.Fault)
+		points = append(points, x.Point)
+	}
+	require.Equal(t, []int{6, 7, 2}, points)
+	require.Equal(t, []play{{"form", 1, After}}, rest.plays)
+}
