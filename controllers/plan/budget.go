@@ -59,17 +59,35 @@ func (n Node) samePool(m Node) bool { return m.Controller == n.Controller }
 
 // laggard finds a node that a roll has to restart out of its turn: in the pool of the one whose turn it is others can't be spared, so that
 // their budget is shut, and this one lags, which may be why. Nobody depends on it. Without that a template that makes a node lag could
-// neither be mended nor taken back.
+// neither be mended nor taken back. It goes past its budget, which counts who is down; so that is counted here: what is reported as in sync,
+// or as fetching, may have stopped since.
 func (s Snapshot) laggard(turn Node, stale []Node) (Node, bool) {
 	if _, why := s.unspared(turn.samePool); why == "" || planted.Bug == planted.LaggardWaits {
 		return Node{}, false
 	}
 	for _, n := range stale {
-		if turn.samePool(n) && n.Up() && (s.lags(n) || planted.Bug == planted.AnyForLaggard) && s.CantSpare(n) == "" {
+		if turn.samePool(n) && n.Up() && (s.lags(n) || planted.Bug == planted.AnyForLaggard) && s.CantSpare(n) == "" && (s.bears(n) || planted.Bug == planted.LaggardUnborne) {
 			return n, true
 		}
 	}
 	return Node{}, false
+}
+
+// bears tells whether the quorum keeps its majority, and every partition its min.insync.replicas, without a node and without all that are down.
+func (s Snapshot) bears(n Node) bool {
+	if n.Controller && s.Quorum.Voter(n.ID) {
+		left := 0
+		for _, v := range s.Quorum.Voters {
+			up := slices.ContainsFunc(s.Nodes, func(m Node) bool { return m.ID == v.ID && m.Up() }) // else its last fetch is a moment old, at best
+			if v.ID != n.ID && up && s.Quorum.KeepsUp(v) {
+				left++
+			}
+		}
+		if left < len(s.Quorum.Voters)/2+1 {
+			return false
+		}
+	}
+	return !n.Broker || s.slack().bears(n.ID)
 }
 
 // lags tells whether a node is a voter that doesn't keep up, or has a replica that isn't in sync.

@@ -72,6 +72,7 @@ var table = [mutations]Mutant{
 	BudgetStaysOpen: {Name: "budget-stays-open", Bug: "A drain may take brokers down beside a batch."},
 	LaggardWaits:    {Name: "laggard-waits", Bug: "A node that lags has its turn in a roll, though its budget is shut for as long as it lags."},
 	AnyForLaggard:   {Name: "any-for-laggard", Bug: "While a budget is shut, a node that keeps up is restarted outside of it."},
+	LaggardUnborne:  {Name: "laggard-unborne", Bug: "A node that lags is restarted outside of its budget, though another that is down is in sync as far as is said."},
 	BudgetBlind:     {Name: "budget-blind", Bug: "The disruption budget allows one, whatever the partitions can spare."},
 
 	HolderLeaves:      {Name: "holder-leaves", Bug: "A broker is stopped though it holds replicas."},

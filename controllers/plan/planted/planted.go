@@ -52,6 +52,7 @@ const (
 	BudgetStaysOpen
 	LaggardWaits
 	AnyForLaggard
+	LaggardUnborne
 	BudgetBlind
 
 	// Brokers that come and go.

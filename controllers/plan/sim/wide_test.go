@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kraft-dev/kraft-operator/controllers/plan"
 )
@@ -73,6 +74,70 @@ func TestWhoGoesTogether(t *testing.T) {
 				require.Equal(t, plan.RollEvict, step.Do)
 			}
 		})
+	}
+}
+
+// TestALaggardGoesWhereItIsBorne: past its budget, and only if the others that are up are enough, whatever is said of one that stopped.
+func TestALaggardGoesWhereItIsBorne(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*plan.Snapshot)
+		want   int32 // who is deleted; -1 for none
+	}{
+		{name: "a broker with a replica that isn't in sync", want: 1000},
+		{name: "not where one that stopped is in sync still", want: -1, change: func(s *plan.Snapshot) {
+			s.Nodes[2].Pod = &plan.Pod{Name: "b1002-0", UID: "new", Hash: "v1", Created: s.Now.Add(-time.Hour)}
+		}},
+		{name: "a voter that doesn't keep up", want: 3, change: voters(nil)},
+		{name: "not where one that stopped has fetched a moment ago", want: -1, change: voters(func(s *plan.Snapshot) {
+			s.Nodes[1].Pod = &plan.Pod{Name: "c1-0", UID: "new", Hash: "v1", Created: s.Now.Add(-time.Hour)}
+		})},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newRacks(1, 4, 1, 0, true)
+			w.now = w.now.Add(time.Hour)
+			for i := range w.nodes {
+				w.nodes[i].Want = "v2"
+			}
+			s := w.snapshot()
+			s.Partitions.Sets = []plan.ReplicaSet{
+				{Replicas: []int32{1000, 1001, 1002}, ISR: []int32{1000, 1001, 1002}, MinISR: 2, Count: 1, Examples: []string{"t-0"}},
+				{Replicas: []int32{1000, 1003}, ISR: []int32{1003}, MinISR: 1, Count: 1, Examples: []string{"u-0"}},
+				{Replicas: []int32{1002, 1003}, ISR: []int32{1002}, MinISR: 1, Count: 1, Examples: []string{"v-0"}},
+			}
+			s.Partitions.Short = map[int32]int{1002: 1, 1003: 1}
+			if tc.change != nil {
+				tc.change(&s)
+			}
+			step := plan.Roll(s)
+			if tc.want < 0 {
+				require.Equal(t, plan.RollWait, step.Do, step)
+				return
+			}
+			require.Equal(t, plan.RollDelete, step.Do, step.Why)
+			require.Equal(t, tc.want, step.Node.ID)
+		})
+	}
+}
+
+// voters are five, of which two lag: three are a majority.
+func voters(change func(*plan.Snapshot)) func(*plan.Snapshot) {
+	return func(s *plan.Snapshot) {
+		s.Nodes, s.Quorum = nil, &plan.Quorum{Epoch: 1, HighWatermark: 10}
+		for id := range int32(5) {
+			s.Nodes = append(s.Nodes, plan.Node{
+				ID: id, Name: fmt.Sprintf("c%d", id), Controller: true, Want: "v2", Has: "v1",
+				Pod: &plan.Pod{Name: fmt.Sprintf("c%d-0", id), UID: types.UID(fmt.Sprint(id)), Hash: "v1", Ready: true, Created: s.Now.Add(-time.Hour)},
+			})
+			v := plan.Replica{ID: id, LogEndOffset: 10}
+			if id >= 3 {
+				v.SinceFetch = time.Minute
+			}
+			s.Quorum.Voters = append(s.Quorum.Voters, v)
+		}
+		if change != nil {
+			change(s)
+		}
 	}
 }
 
