@@ -67,7 +67,9 @@ type Reconciler struct {
 	Metrics       *Metrics
 	// NodeImage runs nodes whose spec.image is unset.
 	NodeImage string
-	// AtOnce is how many clusters a new NodeImage rolls at once; less than 1 is 1.
+	// Version of this operator, by which its templates are told from another's.
+	Version string
+	// AtOnce is how many clusters a new NodeImage or Version rolls at once; less than 1 is 1.
 	AtOnce int
 	// OperatorNamespace may reach the controllers' port; "" when the operator runs outside of the cluster.
 	OperatorNamespace string

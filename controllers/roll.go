@@ -44,7 +44,7 @@ func (r *Reconciler) rollOne(ctx context.Context, s *scope) (ctrl.Result, error)
 		return ctrl.Result{}, nil
 	}
 	if may, err := r.takeTurn(ctx, s); !may {
-		s.roll = plan.RollStep{}
+		s.roll, s.rolled = plan.RollStep{}, err == nil
 		s.cluster.Status.Doing = s.votersDoing()
 		return ctrl.Result{}, err
 	}

@@ -22,6 +22,22 @@ const (
 	ConditionRolling = "Rolling"
 )
 
+// RolledStatus is what the nodes' templates were made of and by.
+type RolledStatus struct {
+	// Operator is the version of the operator, and its image for nodes whose spec.image is unset.
+	// +optional
+	Operator string `json:"operator,omitempty"`
+	// Generation of the spec.
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
+	// SpecHash is of what the templates take from the spec.
+	// +optional
+	SpecHash string `json:"specHash,omitempty"`
+	// RestartedAt is the annotation kraft.dev/restartedAt.
+	// +optional
+	RestartedAt string `json:"restartedAt,omitempty"`
+}
+
 // KRaftClusterStatus is what the operator last saw and did.
 type KRaftClusterStatus struct {
 	// ObservedGeneration is the generation the conditions speak of; -1 until the operator has looked.
@@ -45,11 +61,11 @@ type KRaftClusterStatus struct {
 	// +optional
 	Image string `json:"image,omitempty"`
 
-	// OperatorImage is that of the operator whose templates the nodes have.
+	// Rolled is what every node was brought to, and Ready with, last.
 	// +optional
-	OperatorImage string `json:"operatorImage,omitempty"`
+	Rolled *RolledStatus `json:"rolled,omitempty"`
 
-	// UpgradingTo is the operator's image for whose sake alone the nodes are being rolled; few clusters have one at a time.
+	// UpgradingTo is the operator for whose sake alone the nodes are being rolled, as in rolled.operator; few clusters have one at a time.
 	// +optional
 	UpgradingTo string `json:"upgradingTo,omitempty"`
 

@@ -52,7 +52,7 @@ func main() {
 	flag.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated namespaces to look after; empty: all")
 	flag.StringVar(&o.nodeImage, "node-image", os.Getenv("KRAFT_NODE_IMAGE"), "image of nodes whose spec.image is unset; empty: the manager's own")
 	flag.IntVar(&o.workers, "workers", 32, "clusters reconciled at once")
-	flag.IntVar(&o.atOnce, "rolls-at-once", controllers.AtOnce, "clusters that a new image of the manager's rolls at once")
+	flag.IntVar(&o.atOnce, "rolls-at-once", controllers.AtOnce, "clusters that a new manager or node image rolls at once")
 	flag.Float64Var(&o.qps, "kube-api-qps", 100, "requests a second to the Kubernetes API")
 	showVersion := flag.Bool("version", false, "print the version and exit")
 	zapOptions := zap.Options{}
@@ -106,7 +106,7 @@ func run(ctx context.Context, o options) error {
 	r := &controllers.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Admin: admin.Client{},
 		Recorder: mgr.GetEventRecorder("kraft-operator"), Metrics: controllers.NewMetrics(metrics.Registry),
-		NodeImage: o.nodeImage, AtOnce: o.atOnce, OperatorNamespace: os.Getenv("POD_NAMESPACE"), Workers: o.workers,
+		NodeImage: o.nodeImage, Version: version, AtOnce: o.atOnce, OperatorNamespace: os.Getenv("POD_NAMESPACE"), Workers: o.workers,
 		Now: time.Now, NewID: newID,
 	}
 	if err := r.SetupWithManager(mgr); err != nil {
