@@ -26,8 +26,10 @@ type racks struct {
 	out        map[types.UID]bool // pods outside of the budget
 	bad        string
 	drains     bool
-	slow       bool // replicas fall out of sync by themselves
-	crashes    bool // the operator acts on some of a batch, and comes back later
+	slow       bool             // replicas fall out of sync by themselves
+	falls      bool             // containers stop by themselves, and a broker lags in a single partition
+	lags       map[int32]string // that partition's example, by broker
+	crashes    bool             // the operator acts on some of a batch, and comes back later
 	uid, batches, drained,
 	downMost int
 }
@@ -41,7 +43,7 @@ const (
 func newRacks(seed uint64, brokers, zones, partitions int, aware bool) *racks {
 	w := &racks{
 		rnd: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_700_000_000, 0), until: map[int32]time.Time{}, behind: map[int32]bool{},
-		out: map[types.UID]bool{}, most: 1,
+		out: map[types.UID]bool{}, lags: map[int32]string{}, most: 1,
 	}
 	for i := range brokers {
 		w.nodes = append(w.nodes, plan.Node{ID: int32(1000 + i), Name: fmt.Sprintf("b%d", 1000+i), Broker: true, Zone: fmt.Sprintf("z%d", i%zones), Want: "v1", Has: "v1"})
@@ -81,7 +83,9 @@ func (w *racks) start(n *plan.Node, isReady bool) {
 
 func (w *racks) node(id int32) *plan.Node { return &w.nodes[id-1000] }
 
-func (w *racks) inSync(id int32) bool { return w.node(id).Up() && !w.behind[id] }
+func (w *racks) inSync(p plan.ReplicaSet, id int32) bool {
+	return w.node(id).Up() && !w.behind[id] && w.lags[id] != p.Examples[0]
+}
 
 func (w *racks) snapshot() plan.Snapshot {
 	s := plan.Snapshot{
@@ -91,7 +95,8 @@ func (w *racks) snapshot() plan.Snapshot {
 	for _, p := range w.partitions {
 		for _, id := range p.Replicas {
 			pod := w.node(id).Pod // brokers may not say yet that one stopped
-			if w.inSync(id) || w.crashes && pod != nil && pod.Terminating && w.rnd.IntN(3) == 0 {
+			unsaid := pod != nil && !pod.Ready && (w.crashes && pod.Terminating || w.falls && !pod.Terminating)
+			if w.inSync(p, id) || unsaid && w.rnd.IntN(3) == 0 {
 				p.ISR = append(p.ISR, id)
 			}
 		}
@@ -108,8 +113,8 @@ func (w *racks) snapshot() plan.Snapshot {
 // evict takes a pod down: no partition falls under its minimum by that.
 func (w *racks) evict(n *plan.Node) {
 	for _, p := range w.partitions {
-		left := slices.DeleteFunc(slices.Clone(p.Replicas), func(id int32) bool { return id == n.ID || !w.inSync(id) })
-		spared := !slices.Contains(p.Replicas, n.ID) || !w.inSync(n.ID) || len(left) >= p.MinISR
+		left := slices.DeleteFunc(slices.Clone(p.Replicas), func(id int32) bool { return id == n.ID || !w.inSync(p, id) })
+		spared := !slices.Contains(p.Replicas, n.ID) || !w.inSync(p, n.ID) || len(left) >= p.MinISR
 		w.must(spared, "min-isr", "%s goes, and %s on %v has %d replicas in sync", n.Name, p.Examples, p.Replicas, len(left))
 	}
 	pod := *n.Pod
@@ -219,6 +224,9 @@ func (w *racks) second() {
 			w.note("%s falls behind", n.Name)
 			w.behind[n.ID], w.until[n.ID] = true, w.now.Add(catchingUp)
 		}
+		if w.falls {
+			w.fall(n)
+		}
 		if !n.Up() {
 			down++
 		}
@@ -226,18 +234,38 @@ func (w *racks) second() {
 	w.downMost = max(w.downMost, down)
 }
 
+// fall stops a broker's container, or leaves it behind in one of its partitions, now and then.
+func (w *racks) fall(n *plan.Node) {
+	switch {
+	case !n.Up():
+	case w.rnd.IntN(60) == 0:
+		w.note("%s stops", n.Name)
+		pod := *n.Pod
+		pod.Ready = false
+		n.Pod, w.behind[n.ID], w.until[n.ID] = &pod, true, w.now.Add(starting)
+	case w.lags[n.ID] == "" && w.rnd.IntN(10) == 0:
+		p := w.partitions[w.rnd.IntN(len(w.partitions))]
+		if slices.Contains(p.Replicas, n.ID) {
+			w.note("%s falls behind in %v", n.Name, p.Examples)
+			w.lags[n.ID] = p.Examples[0]
+		}
+	case w.rnd.IntN(30) == 0:
+		delete(w.lags, n.ID)
+	}
+}
+
 // check: no partition is under its minimum by our act, whatever drains do besides; nor are two zones short of brokers.
 func (w *racks) check() {
 	for _, p := range w.partitions {
 		here := 0
 		for _, id := range p.Replicas {
-			if w.inSync(id) {
+			if w.inSync(p, id) {
 				here++
 			}
 		}
-		w.must(here >= p.MinISR || w.slow, "min-isr", "%s on %v is short", p.Examples, p.Replicas)
+		w.must(here >= p.MinISR || w.slow || w.falls, "min-isr", "%s on %v is short", p.Examples, p.Replicas)
 	}
-	if down := w.down(); !w.drains {
+	if down := w.down(); !w.drains && !w.falls {
 		w.must(len(down) <= w.most, "max-unavailable", "%d brokers are down of at most %d", len(down), w.most)
 		for _, n := range down {
 			w.must(n.Zone == down[0].Zone, "one-zone", "%s and %s are down", down[0].Name, n.Name)
@@ -277,6 +305,15 @@ func playWideSlow(seed uint64) *racks {
 	w := newRacks(seed, 8+int(seed%8), 1+int(seed%3), 0, false)
 	w.place(10+int(seed%40), 4, 0, false)
 	w.most, w.slow, w.crashes = 4+int(seed%5), true, true
+	w.roll("v2", rolled)
+	return w
+}
+
+// playWideFalling: containers stop by themselves, which their partitions' in-sync replicas don't tell at once.
+func playWideFalling(seed uint64) *racks {
+	w := newRacks(seed, 4+int(seed%4), 1, 0, false)
+	w.place(5+int(seed%10), 3, 0, false)
+	w.falls = true
 	w.roll("v2", rolled)
 	return w
 }

@@ -36,6 +36,7 @@ func All() []Simulation {
 		simulation("wide-broken", 30, playWideBroken),
 		simulation("wide", 400, playWide),
 		simulation("wide-slow", 200, playWideSlow),
+		simulation("wide-falling", 200, playWideFalling),
 		simulation("deaf", 100, playDeaf),
 		simulation("voters", 150, playVoters),
 	}
