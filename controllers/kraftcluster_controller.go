@@ -138,15 +138,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Re
 	if apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: shortly}, nil // someone else wrote: look again, before saying anything
 	}
-	if err == nil && result.IsZero() {
-		if result.RequeueAfter = s.pause(); result.RequeueAfter == steadily {
-			result.RequeueAfter = steadilyAmong(r.views.count())
+	if err != nil {
+		return result, err
+	}
+	return s.pace(result, r.views.count()), nil
+}
+
+// pace is when a cluster is looked at again after a pass without an error: as the step asks that ended it, or else by what the pass saw, and
+// less and less often while nobody answers.
+func (s *scope) pace(asked ctrl.Result, clusters int) ctrl.Result {
+	if asked.IsZero() {
+		if asked.RequeueAfter = s.pause(); asked.RequeueAfter == steadily {
+			asked.RequeueAfter = steadilyAmong(clusters)
 		}
 	}
-	if err == nil {
-		result.RequeueAfter = max(result.RequeueAfter, backOff(s.silence))
-	}
-	return result, err
+	asked.RequeueAfter = max(asked.RequeueAfter, backOff(s.silence))
+	return asked
 }
 
 type step func(context.Context, *scope) (ctrl.Result, error)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 	"github.com/kraft-dev/kraft-operator/internal/admin"
@@ -27,20 +28,21 @@ func TestASilentClusterIsLookedAtLessAndLessOften(t *testing.T) {
 	look := func() time.Duration {
 		now = now.Add(time.Second)
 		r.ask(t.Context(), s, freshWhileBusy)
-		return backOff(s.silence)
+		return s.pace(ctrl.Result{RequeueAfter: shortly}, 1).RequeueAfter // whatever step ended the pass
 	}
 	var waits []time.Duration
 	for range 12 {
 		waits = append(waits, look())
 	}
-	require.Equal(t, []time.Duration{0, 0, 0, 0, 600 * time.Millisecond, 1200 * time.Millisecond, 2400 * time.Millisecond, 4800 * time.Millisecond, 9600 * time.Millisecond, silently, silently, silently}, waits)
+	require.Equal(t, []time.Duration{shortly, shortly, shortly, shortly, 600 * time.Millisecond, 1200 * time.Millisecond, 2400 * time.Millisecond, 4800 * time.Millisecond, 9600 * time.Millisecond, silently, silently, silently}, waits)
 	r.ask(t.Context(), s, freshWhileBusy)
 	require.Equal(t, 12, s.silence, "not asked again so soon")
 	f.quorum = &admin.Quorum{Leader: -1}
-	require.Zero(t, look(), "that nobody leads is an answer, too")
+	require.Equal(t, shortly, look(), "that nobody leads is an answer, too")
 	f.quorum = nil
-	require.Zero(t, look())
-	require.Equal(t, silently, backOff(1_000_000))
+	require.Equal(t, shortly, look())
+	s.silence = 1_000_000
+	require.Equal(t, silently, s.pace(ctrl.Result{}, 1).RequeueAfter, "nor if every step was done")
 	clear(s.pods)
 	look()
 	require.Zero(t, s.silence, "nobody is there to be asked")
