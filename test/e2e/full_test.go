@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/kraft-dev/kraft-operator/api/v1alpha1"
 )
 
 // TestFull is a cluster's long life, told in order: it grows and shrinks, loses disks, processes, networks and machines, is
@@ -141,11 +145,54 @@ func form(t *testing.T, voters, controllers int, class string) {
 }
 
 // upgradeOperator applies the manifests as they are now over those of the previous commit, as a user does: what is no longer in them stays.
+// Two small clusters stand beside the one under load, and one at a time has its turn.
 func upgradeOperator(t *testing.T, _ *background) {
 	before := operator(t)
-	rolled(t, func() { rolloutOperator(t, manifest(t, "default")) }, false)
+	others := []string{"one", "other"}
+	for _, name := range others {
+		yaml := strings.Replace(sample(t, "kraftcluster-single.yaml"), "name: single", "name: "+name, 1)
+		apply(t, strings.Replace(yaml, "spec:", "spec:\n  storage: {deletionPolicy: Delete}", 1), "-n", namespace)
+	}
+	for _, name := range others {
+		eventually(t, name+" is Ready", 2*time.Minute, func() bool { return ready(t, name) })
+	}
+	const flag = "- --leader-elect\n"
+	yaml := manifest(t, "default")
+	require.Equal(t, 1, strings.Count(yaml, flag))
+	rolled(t, func() {
+		rolloutOperator(t, strings.Replace(yaml, flag, flag+"        - --rolls-at-once=1\n", 1))
+		takeTurns(t, 1+len(others))
+	}, false)
 	require.NotEqual(t, before.UID, operator(t).UID)
 	require.Equal(t, env(t, "IMAGE"), field(t, "{.status.image}"), "nodes run what the operator brought")
+	k(t, append([]string{"delete", "kraftcluster", "--wait"}, others...)...)
+}
+
+// takeTurns follows so many clusters until all are the new operator's: never two of them at once, and somebody waits.
+func takeTurns(t *testing.T, all int) {
+	t.Helper()
+	waited := map[string]bool{}
+	eventually(t, "every cluster had its turn", 5*time.Minute, func() bool {
+		var list v1alpha1.KRaftClusterList
+		require.NoError(t, json.Unmarshal(get(t, clusters()), &list))
+		require.Len(t, list.Items, all)
+		done := 0
+		var turns []string
+		for _, c := range list.Items {
+			if c.Status.UpgradingTo != "" {
+				turns = append(turns, c.Name)
+			}
+			if r := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionRolling); r != nil && r.Reason == "WaitsForTurn" {
+				waited[c.Name] = true
+			}
+			if r := c.Status.Rolled; r != nil && strings.HasSuffix(r.Operator, " "+env(t, "IMAGE")) {
+				done++
+			}
+		}
+		require.LessOrEqual(t, len(turns), 1, "clusters that have their turn: %v", turns)
+		return done == all
+	})
+	require.NotEmpty(t, waited, "nobody waited for a turn")
 }
 
 // rolled waits until every pod was replaced after an edit.
